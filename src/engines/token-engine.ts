@@ -1,0 +1,115 @@
+/**
+ * What the scheduler needs of a runtime that decodes token sequences in
+ * batches. An engine knows tokens, KV cells and logits; it knows nothing of
+ * requests, queues, Protobuf or HTTP.
+ */
+export interface TokenEngine extends AsyncDisposable {
+  readonly info: ModelInfo;
+  /** Number of sequences in the KV cache. They are numbered from 0. */
+  readonly sequences: number;
+  /** Positions that one sequence can hold, in tokens. */
+  readonly contextLength: number;
+  /** Tokens that one decode can take, over all its rows. */
+  readonly batchSize: number;
+
+  /** Token ids of a text. With `special`, the texts of control tokens become those tokens. */
+  tokenize(text: string, special: boolean): Uint32Array;
+  /** A decoder that turns one sequence's tokens into text as they come. */
+  createTextDecoder(): TokenTextDecoder;
+  /** Whether a token ends the generation (end of sequence, of turn, of message). */
+  isEndOfGeneration(token: number): boolean;
+  /** A sampler with state of its own: a random stream and a window of past tokens. */
+  createSampler(sampling: Sampling): Sampler;
+
+  /**
+   * Runs one batch. Row `i` appends its tokens to its sequence at `position`;
+   * all sequences are distinct, and the sum of the tokens is at most
+   * `batchSize`. Resolves to one handle per row to sample from the logits of
+   * the row's last token, or undefined where `logits` is false. A handle is
+   * good until the next decode. Not reentrant.
+   */
+  decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]>;
+  /** Draws one token. Several draws of one decode may run at the same time. */
+  sample(logits: LogitsHandle, sampler: Sampler): Promise<number>;
+  /** Drops a sequence's KV cells from `length` on; 0 empties it. False where the memory can't (it is empty then). */
+  truncate(sequence: number, length: number): Promise<boolean>;
+  /** Makes `target` (emptied first) hold the first `length` cells of `source`, which may be generating. */
+  copyPrefix(source: number, target: number, length: number): Promise<void>;
+}
+
+/** One sequence's part of a batch. */
+export interface DecodeRow {
+  readonly sequence: number;
+  /** Number of tokens that the sequence holds already. */
+  readonly position: number;
+  readonly tokens: Uint32Array;
+  /** Whether the last token's logits are wanted. */
+  readonly logits: boolean;
+}
+
+/** The engine's own name for the logits of a row. */
+export type LogitsHandle = number & { readonly logits: unique symbol };
+
+/** Made by `createSampler`, given back with `dispose`. */
+export interface Sampler {
+  dispose(): void;
+}
+
+/** Turns tokens into text without ever breaking a UTF-8 sequence. */
+export interface TokenTextDecoder {
+  /** The text that is complete with this token; empty while a character is open. */
+  push(token: number): string;
+  /** What is still held back; an open character becomes U+FFFD. */
+  flush(): string;
+}
+
+/** How the next token is drawn. Engine's units, all bounds checked before. */
+export interface Sampling {
+  /** 0 is greedy. */
+  readonly temperature: number;
+  /** Keep the k likeliest tokens; 0 keeps all. */
+  readonly topK: number;
+  /** Keep the smallest set whose probability reaches p; 1 keeps all. */
+  readonly topP: number;
+  /** Keep tokens at least this fraction as likely as the likeliest; 0 keeps all. */
+  readonly minP: number;
+  /** Equal seeds draw equal tokens from equal logits. */
+  readonly seed: number;
+  /** Divides positive and multiplies negative logits of past tokens (llama.cpp's repeat penalty); 1 is off. */
+  readonly repeatPenalty: number;
+  /** Subtracted per past occurrence of the token. */
+  readonly frequencyPenalty: number;
+  /** Subtracted once from tokens that occurred. */
+  readonly presencePenalty: number;
+  /** How many past tokens, prompt included, the penalties look at; 0 is none. */
+  readonly penaltyWindow: number;
+  /** Added to logits, by token id. −Infinity bans a token. */
+  readonly logitBias: ReadonlyMap<number, number>;
+}
+
+/** What a loaded model says of itself. */
+export interface ModelInfo {
+  /** The model's own architecture name, e.g. `llama`. */
+  readonly architecture: string;
+  /** Number of parameters; 0 where unknown. */
+  readonly parameters: number;
+  /** Context length that the model was trained with, in tokens. */
+  readonly trainContextLength: number;
+  readonly vocabularySize: number;
+  /** Width of the hidden state. */
+  readonly embeddingSize: number;
+  /** Bytes of the weights. */
+  readonly sizeBytes: number;
+  /** The Jinja chat template of the model's own metadata. */
+  readonly chatTemplate: string | undefined;
+  /** Texts of special tokens, for the template; empty where there is none. */
+  readonly bosToken: string;
+  readonly eosToken: string;
+  /** Whether a prompt that is not a template's output begins with the beginning-of-sequence token. */
+  readonly addBos: boolean;
+  /** From the metadata: SPDX name or the model's own words. */
+  readonly license: string | undefined;
+  readonly description: string | undefined;
+  /** Threads that decode with, as measured at load. */
+  readonly threads: number;
+}

@@ -1,0 +1,57 @@
+import type { LoquiError } from "./errors.ts";
+
+/** The protocols that a request can come in by. */
+export type Protocol = "rest" | "grpc" | "grpc-web" | "connect";
+
+/**
+ * What is known of a call beside its message. Made by the protocol adapters,
+ * handed to every service, gateway and backend.
+ */
+export interface RequestContext {
+  /** From `x-request-id` where the client sent a sane one, else made here. */
+  readonly requestId: string;
+  readonly protocol: Protocol;
+  /** As gRPC names it: `loqui.v1.ChatService/CreateChatCompletion`. */
+  readonly method: string;
+  /** The API key's id; absent where none is asked for. */
+  readonly keyId?: string;
+  /** Caches are shared within a tenant only. Empty where none is configured. */
+  readonly tenant: string;
+  /** End of the call's time, on the clock of `performance.now()`. */
+  readonly deadline?: number;
+  /** The W3C trace context that the client sent. */
+  readonly traceparent?: string;
+  /**
+   * Aborted when the client is gone, the deadline has passed or the server
+   * ends; the reason is a {@link LoquiError}. Not aborted by completion.
+   */
+  readonly signal: AbortSignal;
+  /** Filled in on the way; handed to the logs when the call ends. */
+  readonly record: RequestRecord;
+}
+
+/** What a call leaves behind: the source of logs, metrics, usage and routing. */
+export interface RequestRecord {
+  readonly requestId: string;
+  readonly protocol: Protocol;
+  readonly method: string;
+  /** Unix time of arrival, in milliseconds. */
+  readonly receivedAt: number;
+  keyId?: string;
+  /** The model that the client named. */
+  model?: string;
+  /** The backend that answered, e.g. `worker:loqui/tiny-chat`. */
+  backend?: string;
+  promptTokens?: number;
+  cachedTokens?: number;
+  completionTokens?: number;
+  /** Time in the queue before work began, in milliseconds. */
+  queueMs?: number;
+  /** From arrival to the first response message, in milliseconds. */
+  firstMessageMs?: number;
+  /** From arrival to the end, in milliseconds. */
+  durationMs?: number;
+  /** Number of attempts that failed before the one that counts. */
+  retries?: number;
+  outcome?: "ok" | LoquiError["kind"];
+}
