@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { LoquiError } from "./errors.ts";
 
 /** The protocols that a request can come in by. */
@@ -54,4 +55,22 @@ export interface RequestRecord {
   /** Number of attempts that failed before the one that counts. */
   retries?: number;
   outcome?: "ok" | LoquiError["kind"];
+}
+
+/** What a protocol adapter knows of a call when it hands it to the dispatcher. */
+export interface IncomingCall {
+  readonly protocol: Protocol;
+  /** See {@link requestIdFrom}; the adapter sends it back as `x-request-id`. */
+  readonly requestId: string;
+  /** A request header's (or gRPC metadata's) value by its lower-case name. */
+  header(name: string): string | undefined;
+  /** Aborted when the client is gone. */
+  readonly signal: AbortSignal;
+  /** The client's deadline (`grpc-timeout`, `connect-timeout-ms`, `x-request-timeout`), from now, in milliseconds. */
+  readonly timeoutMs?: number;
+}
+
+/** The client's request id where it is sane (up to 128 visible ASCII characters), else a new one. */
+export function requestIdFrom(header: string | undefined): string {
+  return header !== undefined && /^[\x21-\x7e]{1,128}$/.test(header) ? header : randomUUID();
 }

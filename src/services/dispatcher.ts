@@ -1,0 +1,142 @@
+import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
+import { pathToString } from "@bufbuild/protobuf/reflect";
+import { createValidator } from "@bufbuild/protovalidate";
+import { LoquiError, toLoquiError } from "../errors.ts";
+import type { IncomingCall, RequestContext, RequestRecord } from "../request-context.ts";
+import type { RequestInput, ServiceImplementation } from "./handlers.ts";
+
+/**
+ * The one way into the services: every protocol adapter calls `run`. It makes
+ * the request's context and deadline, checks the message against its
+ * protovalidate rules, runs the handler, turns whatever is thrown into a
+ * LoquiError and leaves the request's record.
+ */
+export interface Dispatcher {
+  /** The services that are served, in the order of the schema. */
+  readonly services: readonly DescService[];
+  /** Response messages; exactly one unless the method streams. Throws only LoquiErrors. */
+  run(method: DescMethod, input: RequestInput, call: IncomingCall): AsyncIterable<MessageShape<DescMessage>>;
+}
+
+export interface DispatcherOptions {
+  readonly services: readonly ServiceImplementation[];
+  /** The longest time a call may take, in milliseconds; a client's own shorter deadline wins. */
+  readonly maxTimeoutMs: number;
+  /** Aborted with a LoquiError when the server gives up what is still in flight. */
+  readonly shutdownSignal: AbortSignal;
+  /** Takes each finished call's record; `error` is the cause of a failed one. */
+  readonly onRecord: (record: RequestRecord, error: LoquiError | undefined) => void;
+}
+
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
+  const validator = createValidator();
+  const implementations = new Map(options.services.map((service) => [service.desc.typeName, service]));
+
+  function validate(desc: DescMessage, message: MessageShape<DescMessage>): void {
+    const result = validator.validate(desc, message);
+    if (result.kind === "valid") return;
+    if (result.kind === "error") throw result.error;
+    const violation = result.violations[0];
+    if (violation === undefined) throw result.error;
+    const param = pathToString(violation.field);
+    throw new LoquiError("invalid_request", `${param === "" ? "request" : param}: ${violation.message}`, {
+      ...(param !== "" && { param }),
+      code: violation.ruleId,
+    });
+  }
+
+  async function* validated(
+    desc: DescMessage,
+    messages: AsyncIterable<MessageShape<DescMessage>>,
+  ): AsyncIterable<MessageShape<DescMessage>> {
+    for await (const message of messages) {
+      validate(desc, message);
+      yield message;
+    }
+  }
+
+  return {
+    services: options.services.map((service) => service.desc),
+    async *run(method, input, call) {
+      const name = `${method.parent.typeName}/${method.name}`;
+      const started = performance.now();
+      const record: RequestRecord = {
+        requestId: call.requestId,
+        protocol: call.protocol,
+        method: name,
+        receivedAt: Date.now(),
+      };
+      const timeoutMs = Math.min(call.timeoutMs ?? options.maxTimeoutMs, options.maxTimeoutMs);
+      const deadline = deadlineSignal(timeoutMs);
+      const traceparent = call.header("traceparent");
+      const context: RequestContext = {
+        requestId: call.requestId,
+        protocol: call.protocol,
+        method: name,
+        tenant: "",
+        deadline: started + timeoutMs,
+        ...(traceparent !== undefined && { traceparent }),
+        signal: AbortSignal.any([clientSignal(call.signal), deadline.signal, options.shutdownSignal]),
+        record,
+      };
+      let failure: LoquiError | undefined = new LoquiError("cancelled", "the client left");
+      try {
+        const handler = implementations.get(method.parent.typeName)?.handlers[method.localName];
+        if (handler === undefined) throw new LoquiError("unimplemented", `${name} is not implemented`);
+        const streams = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
+        if (!streams) validate(method.input, input as MessageShape<DescMessage>);
+        const request = streams
+          ? validated(method.input, input as AsyncIterable<MessageShape<DescMessage>>)
+          : (input as MessageShape<DescMessage>);
+        const run = handler as (
+          request: RequestInput,
+          context: RequestContext,
+        ) => Promise<MessageShape<DescMessage>> | AsyncIterable<MessageShape<DescMessage>>;
+        const result = run(request, context);
+        if (Symbol.asyncIterator in result) {
+          for await (const message of result) {
+            record.firstMessageMs ??= performance.now() - started;
+            yield message;
+          }
+          // A handler that merely returns when it is aborted must not look complete.
+          context.signal.throwIfAborted();
+        } else {
+          const message = await result;
+          record.firstMessageMs = performance.now() - started;
+          yield message;
+        }
+        failure = undefined;
+      } catch (error) {
+        failure = abortReason(context.signal) ?? toLoquiError(error);
+        throw failure;
+      } finally {
+        deadline.clear();
+        record.durationMs = performance.now() - started;
+        record.outcome = failure === undefined ? "ok" : failure.kind;
+        options.onRecord(record, failure);
+      }
+    },
+  };
+}
+
+function abortReason(signal: AbortSignal): LoquiError | undefined {
+  return signal.aborted ? toLoquiError(signal.reason) : undefined;
+}
+
+/** The client's signal with a reason of our own kind. */
+function clientSignal(signal: AbortSignal): AbortSignal {
+  const controller = new AbortController();
+  const abort = () => controller.abort(new LoquiError("cancelled", "the client left", { cause: signal.reason }));
+  if (signal.aborted) abort();
+  else signal.addEventListener("abort", abort, { once: true });
+  return controller.signal;
+}
+
+function deadlineSignal(timeoutMs: number): { signal: AbortSignal; clear: () => void } {
+  const controller = new AbortController();
+  const timer = setTimeout(
+    () => controller.abort(new LoquiError("timeout", `the deadline of ${timeoutMs} ms has passed`)),
+    timeoutMs,
+  );
+  return { signal: controller.signal, clear: () => clearTimeout(timer) };
+}
