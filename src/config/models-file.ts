@@ -1,0 +1,122 @@
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { parse, YAMLParseError } from "yaml";
+import { z } from "zod";
+import { ConfigError, describeIssue } from "./config-error.ts";
+
+/** Canonical capability names, with the names that are accepted for them. */
+const capabilityAliases: Readonly<Record<string, string>> = {
+  text_generation: "chat-completion",
+  code_generation: "chat-completion",
+};
+
+const engineAliases: Readonly<Record<string, string>> = { llamacpp: "llama.cpp", transformers: "onnxruntime" };
+
+const modelTypes = ["chat", "embedding", "rerank", "transcription", "speech", "image", "multimodal"] as const;
+
+const capabilities = [
+  "chat-completion",
+  "vision",
+  "tools",
+  "structured-outputs",
+  "reasoning",
+  "text-embedding",
+  "rerank",
+  "audio-transcription",
+  "audio-translation",
+  "audio-speech",
+  "image-generation",
+] as const;
+
+const engines = ["llama.cpp", "onnxruntime", "upstream", "custom"] as const;
+
+function canonical(aliases: Readonly<Record<string, string>>) {
+  return (value: unknown) => (typeof value === "string" ? (aliases[value] ?? value) : value);
+}
+
+const modelId = z
+  .string()
+  .min(1)
+  .max(512)
+  .regex(
+    /^[\p{L}\p{N}][\p{L}\p{N}._:@/+-]*$/u,
+    "may hold letters, digits and . _ : @ / + - and begins with a letter or digit",
+  );
+
+/** Values used where a request leaves the field out; the same bounds as the request's. */
+const samplingDefaults = z.strictObject({
+  temperature: z.number().min(0).max(2).optional(),
+  top_p: z.number().gt(0).max(1).optional(),
+  top_k: z.int().min(0).max(1_000_000).optional(),
+  min_p: z.number().min(0).max(1).optional(),
+  repeat_penalty: z.number().gt(0).max(10).optional(),
+  max_tokens: z.int().min(1).max(10_000_000).optional(),
+});
+
+const modelSchema = z.strictObject({
+  id: modelId,
+  type: z.enum(modelTypes),
+  capabilities: z.array(z.preprocess(canonical(capabilityAliases), z.enum(capabilities))).default([]),
+  engine: z.preprocess(canonical(engineAliases), z.enum(engines)),
+  /** The weights; relative paths start at the folder of the file that names them. */
+  path: z.string().min(1),
+  aliases: z.array(modelId).max(32).default([]),
+  description: z.string().max(4096).default(""),
+  license: z.string().max(256).optional(),
+  /** The longest context of one request, in tokens; the model's own where absent (at most 8192 then). */
+  context_length: z.int().min(8).max(16_777_216).optional(),
+  /** Requests that decode at the same time. */
+  sequences: z.int().min(1).max(256).default(4),
+  /** Threads to decode with; measured at load where absent. */
+  threads: z.int().min(1).max(1024).optional(),
+  defaults: samplingDefaults.default({}),
+  /** Loaded when the server starts, where MODELS names no models. */
+  preload: z.boolean().default(false),
+});
+
+const fileSchema = z.strictObject({ models: z.array(modelSchema).default([]) });
+
+/** A model's configuration, its path absolute. */
+export type ModelConfig = z.output<typeof modelSchema>;
+
+/**
+ * Reads a models file. Throws a ConfigError that names the file, the place in
+ * it and what is wrong.
+ */
+export function readModelsFile(path: string): ModelConfig[] {
+  let document: unknown;
+  try {
+    document = parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    if (error instanceof YAMLParseError) throw new ConfigError(`${path}: ${error.message}`);
+    throw new ConfigError(`${path}: can't be read: ${(error as Error).message}`);
+  }
+  const result = fileSchema.safeParse(document ?? {});
+  if (!result.success) throw new ConfigError(`${path}: ${describeIssue(result.error)}`);
+  const ids = result.data.models.map((model) => model.id);
+  const twice = ids.find((id, index) => ids.indexOf(id) !== index);
+  if (twice !== undefined) throw new ConfigError(`${path}: the id ${twice} stands twice`);
+  const folder = dirname(resolve(path));
+  return result.data.models.map((model) => ({ ...model, path: resolve(folder, model.path) }));
+}
+
+/** A model made of nothing but the path of a .gguf file: its name is the file's. */
+export function modelOfFile(path: string): ModelConfig {
+  const absolute = resolve(path);
+  if (!existsSync(absolute)) throw new ConfigError(`MODELS: ${path}: no such file`);
+  const name =
+    absolute
+      .split("/")
+      .at(-1)
+      ?.replace(/\.gguf$/i, "") ?? "";
+  const result = modelSchema.safeParse({
+    id: name,
+    type: "chat",
+    capabilities: ["chat-completion"],
+    engine: "llama.cpp",
+    path: absolute,
+    preload: true,
+  });
+  if (!result.success) throw new ConfigError(`MODELS: ${path}: ${describeIssue(result.error)}`);
+  return result.data;
+}

@@ -1,0 +1,136 @@
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { z } from "zod";
+import { ConfigError, describeIssue } from "./config-error.ts";
+import { type ModelConfig, modelOfFile, readModelsFile } from "./models-file.ts";
+
+const flag = z
+  .union([z.boolean(), z.enum(["1", "true", "yes", "on", "0", "false", "no", "off", ""])])
+  .transform((value) => value === true || value === "1" || value === "true" || value === "yes" || value === "on");
+
+const list = z
+  .string()
+  .transform((value) => value.split(",").map((item) => item.trim()))
+  .pipe(z.array(z.string()))
+  .transform((items) => items.filter((item) => item !== ""));
+
+const seconds = z.coerce.number().min(0).max(86_400);
+
+const origin = z.string().refine((value) => value === "*" || URL.parse(value)?.origin === value, {
+  error: (issue) => `${String(issue.input)} is not an origin such as https://app.example`,
+});
+
+/**
+ * Every setting: its name in the environment and what it takes. The command
+ * line has a flag for each (`LOQUI_LOG_LEVEL` is `--log-level`), which wins.
+ */
+const settingsSchema = z.object({
+  HOST: z.string().min(1).default("127.0.0.1"),
+  PORT: z.coerce.number().int().min(0).max(65_535).default(8000),
+  MODELS: list.optional(),
+  LOQUI_CONFIG: z.string().min(1).optional(),
+  LOQUI_HOME: z.string().min(1).default(join(homedir(), ".loqui")),
+  LOQUI_STRICT: flag.default(false),
+  LOQUI_LOAD_ON_DEMAND: flag.default(true),
+  LOQUI_LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  LOQUI_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
+  LOQUI_DRAIN_SECONDS: seconds.default(30),
+  LOQUI_REQUEST_TIMEOUT_SECONDS: seconds.min(1).default(600),
+});
+
+/** The settings of a server, checked. */
+export interface Settings {
+  readonly host: string;
+  readonly port: number;
+  /** Every model that is known, by the order of the files. */
+  readonly models: readonly ModelConfig[];
+  /** Where the user's own models and state lie. */
+  readonly home: string;
+  readonly strict: boolean;
+  readonly loadOnDemand: boolean;
+  readonly logLevel: string;
+  readonly corsOrigins: readonly string[];
+  readonly drainMs: number;
+  readonly requestTimeoutMs: number;
+}
+
+/** Names of the settings, as the environment has them. */
+export const settingNames = Object.keys(settingsSchema.shape) as readonly (keyof typeof settingsSchema.shape)[];
+
+/**
+ * Settings from the environment and the flags (by the environment's names; a
+ * flag wins), with the models of `models.yaml`, `models.local.yaml` and
+ * `LOQUI_CONFIG` found from `root`. Throws a ConfigError.
+ */
+export function readSettings(
+  environment: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, unknown>>,
+  root: string,
+): Settings {
+  const input = Object.fromEntries(
+    settingNames.flatMap((name) => {
+      const value = flags[name] ?? environment[name];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
+  const result = settingsSchema.safeParse(input);
+  if (!result.success) throw new ConfigError(describeIssue(result.error));
+  const values = result.data;
+  return {
+    host: values.HOST,
+    port: values.PORT,
+    models: selectModels(knownModels(root, values.LOQUI_CONFIG), values.MODELS),
+    home: resolve(values.LOQUI_HOME),
+    strict: values.LOQUI_STRICT,
+    loadOnDemand: values.LOQUI_LOAD_ON_DEMAND,
+    logLevel: values.LOQUI_LOG_LEVEL,
+    corsOrigins: values.LOQUI_CORS_ORIGINS,
+    drainMs: values.LOQUI_DRAIN_SECONDS * 1000,
+    requestTimeoutMs: values.LOQUI_REQUEST_TIMEOUT_SECONDS * 1000,
+  };
+}
+
+/** The files' models; a later file's entry replaces an earlier one of the same id. */
+function knownModels(root: string, config: string | undefined): Map<string, ModelConfig> {
+  const files = [join(root, "models.yaml"), join(root, "models.local.yaml")].filter((path) => existsSync(path));
+  if (config !== undefined) {
+    if (!existsSync(config)) throw new ConfigError(`LOQUI_CONFIG: ${config}: no such file`);
+    files.push(config);
+  }
+  return new Map(files.flatMap(readModelsFile).map((model) => [model.id, model]));
+}
+
+/** `MODELS` chooses what is loaded at start: ids of known models, or paths of .gguf files. */
+function selectModels(known: Map<string, ModelConfig>, names: readonly string[] | undefined): ModelConfig[] {
+  if (names === undefined) return checkNames([...known.values()]);
+  const chosen = new Set<string>();
+  for (const name of names) {
+    if (known.has(name)) chosen.add(name);
+    else if (/\.gguf$/i.test(name)) {
+      const model = modelOfFile(name);
+      if (known.has(model.id) && known.get(model.id)?.path !== model.path)
+        throw new ConfigError(`MODELS: ${name}: the id ${model.id} is taken by another model`);
+      known.set(model.id, model);
+      chosen.add(model.id);
+    } else {
+      throw new ConfigError(
+        `MODELS: ${name} is neither a known model (${[...known.keys()].join(", ")}) nor the path of a .gguf file`,
+      );
+    }
+  }
+  return checkNames([...known.values()].map((model) => ({ ...model, preload: chosen.has(model.id) })));
+}
+
+/** Refuses two models that answer to one name. */
+function checkNames(models: ModelConfig[]): ModelConfig[] {
+  const owners = new Map<string, string>();
+  for (const model of models) {
+    for (const name of [model.id, ...model.aliases]) {
+      const owner = owners.get(name);
+      if (owner !== undefined) throw new ConfigError(`models: ${name} names both ${owner} and ${model.id}`);
+      owners.set(name, model.id);
+    }
+  }
+  return models;
+}

@@ -1,0 +1,107 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ConfigError } from "../../src/config/config-error.ts";
+import { readSettings } from "../../src/config/settings.ts";
+
+const entry = (id: string, more = "") =>
+  `  - {id: ${id}, type: chat, engine: llama.cpp, path: weights/${id.split("/").at(-1)}.gguf${more}}\n`;
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "loqui-settings-"));
+  writeFileSync(join(root, "models.yaml"), `models:\n${entry("acme/one", ", preload: true")}${entry("acme/two")}`);
+});
+afterEach(() => rmSync(root, { recursive: true }));
+
+describe("settings", () => {
+  it("has defaults for everything", () => {
+    const settings = readSettings({}, {}, root);
+    expect(settings).toMatchObject({
+      host: "127.0.0.1",
+      port: 8000,
+      strict: false,
+      loadOnDemand: true,
+      logLevel: "info",
+      corsOrigins: [],
+      drainMs: 30_000,
+      requestTimeoutMs: 600_000,
+    });
+    expect(settings.models.map((model) => [model.id, model.preload, model.sequences])).toEqual([
+      ["acme/one", true, 4],
+      ["acme/two", false, 4],
+    ]);
+  });
+
+  it("lets a flag win over the environment", () => {
+    const settings = readSettings({ PORT: "9000", LOQUI_STRICT: "1" }, { PORT: "9001" }, root);
+    expect([settings.port, settings.strict]).toEqual([9001, true]);
+  });
+
+  it("starts a model's path at the folder of its file", () => {
+    expect(readSettings({}, {}, root).models[0]?.path).toBe(join(root, "weights/one.gguf"));
+  });
+
+  it("lets models.local.yaml replace an entry and add one", () => {
+    writeFileSync(
+      join(root, "models.local.yaml"),
+      `models:\n${entry("acme/one", ", sequences: 9")}${entry("acme/three", ", aliases: [gpt-4o]")}`,
+    );
+    const models = readSettings({}, {}, root).models;
+    expect(models.map((model) => [model.id, model.sequences])).toEqual([
+      ["acme/one", 9],
+      ["acme/two", 4],
+      ["acme/three", 4],
+    ]);
+  });
+
+  it("takes ids and paths of files from MODELS", () => {
+    const file = join(root, "My-Model.Q8_0.gguf");
+    writeFileSync(file, "GGUF");
+    const models = readSettings({ MODELS: `acme/two, ${file}` }, {}, root).models;
+    expect(models.map((model) => [model.id, model.preload])).toEqual([
+      ["acme/one", false],
+      ["acme/two", true],
+      ["My-Model.Q8_0", true],
+    ]);
+  });
+
+  it("accepts the aliases of capabilities and engines", () => {
+    writeFileSync(
+      join(root, "models.local.yaml"),
+      "models:\n  - {id: a, type: chat, engine: llamacpp, capabilities: [text_generation], path: a.gguf}\n",
+    );
+    expect(readSettings({}, {}, root).models[2]).toMatchObject({
+      engine: "llama.cpp",
+      capabilities: ["chat-completion"],
+    });
+  });
+
+  it.each([
+    [{ PORT: "70000" }, /^PORT: .*65535/],
+    [{ LOQUI_LOG_LEVEL: "loud" }, /^LOQUI_LOG_LEVEL: .*"info"/],
+    [{ LOQUI_STRICT: "maybe" }, /^LOQUI_STRICT: /],
+    [{ LOQUI_CORS_ORIGINS: "https://a.example,b.example" }, /b\.example is not an origin/],
+    [{ MODELS: "acme/nine" }, /^MODELS: acme\/nine is neither a known model \(acme\/one, acme\/two\) nor the path/],
+    [{ MODELS: "missing.gguf" }, /^MODELS: missing\.gguf: no such file$/],
+    [{ LOQUI_CONFIG: "nowhere.yaml" }, /^LOQUI_CONFIG: nowhere\.yaml: no such file$/],
+  ])("refuses %o", (environment, message) => {
+    expect(() => readSettings(environment, {}, root)).toThrow(ConfigError);
+    expect(() => readSettings(environment, {}, root)).toThrow(message);
+  });
+
+  it.each([
+    ["models: [", /models\.local\.yaml: /],
+    ["models:\n  - {id: a, type: chat, engine: llama.cpp}\n", /models\[0\]\.path: /],
+    ["models:\n  - {id: a, type: chat, engine: warp, path: a}\n", /models\[0\]\.engine: .*"llama\.cpp"/],
+    ["models:\n  - {id: a, type: chat, engine: llama.cpp, path: a, colour: red}\n", /models\[0\]: .*colour/],
+    ["models:\n  - {id: ../a, type: chat, engine: llama.cpp, path: a}\n", /models\[0\]\.id: may hold letters/],
+    [`models:\n${entry("a")}${entry("a")}`, /the id a stands twice/],
+    [`models:\n${entry("a", ", aliases: [acme/one]")}`, /acme\/one names both acme\/one and a/],
+  ])("refuses the models file %j", (text, message) => {
+    writeFileSync(join(root, "models.local.yaml"), text);
+    expect(() => readSettings({}, {}, root)).toThrow(ConfigError);
+    expect(() => readSettings({}, {}, root)).toThrow(message);
+  });
+});
