@@ -1,0 +1,40 @@
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import type { CallMethod } from "../backends/backend.ts";
+import { LoquiError } from "../errors.ts";
+import type { RequestContext } from "../request-context.ts";
+import type { Registry } from "./registry.ts";
+
+/** Sends a call to a backend that answers for the model it names. */
+export interface Gateway {
+  /**
+   * The response messages of the call: exactly one for a unary method. The
+   * request has a field `model`; a model of another type than the method needs
+   * is `unsupported`. Fills in the record's model and backend.
+   */
+  call<I extends DescMessage, O extends DescMessage>(
+    method: CallMethod<I, O>,
+    request: MessageShape<I> & { readonly model: string },
+    context: RequestContext,
+  ): AsyncIterable<MessageShape<O>>;
+}
+
+/** A gateway for the methods of one type of model, e.g. `chat`. */
+export function createGateway(registry: Registry, type: string): Gateway {
+  return {
+    async *call(method, request, context) {
+      context.record.model = request.model;
+      const { model, backends } = registry.resolve(request.model);
+      if (model.config.type !== type && model.config.type !== "multimodal") {
+        throw new LoquiError("unsupported", `the model ${request.model} is of type ${model.config.type}, not ${type}`, {
+          param: "model",
+        });
+      }
+      const backend = backends[0];
+      if (backend === undefined) {
+        throw new LoquiError("model_unavailable", `nothing answers for the model ${request.model}`);
+      }
+      context.record.backend = backend.id;
+      yield* backend.call(method, request, context);
+    },
+  };
+}
