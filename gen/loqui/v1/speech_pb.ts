@@ -1261,7 +1261,7 @@ export type TranscriptTextDone = Message<"loqui.v1.TranscriptTextDone"> & {
   logprobs: TranscriptionLogprob[];
 
   /**
-   * What was heard.
+   * What was heard, in tokens: OpenAI's schema admits nothing else here.
    *
    * @generated from field: loqui.v1.TranscriptionUsage usage = 4;
    */
