@@ -1,0 +1,27 @@
+/**
+ * Shares the prompt tokens that one batch may take among the prompts that
+ * wait, in order of their arrival; `remaining[i]` is what prompt `i` still
+ * needs, at least 1. Returns each one's piece, 0 for none.
+ *
+ * Half goes to the oldest, so that none waits forever; the rest goes to the
+ * shortest first, so that a short prompt isn't stuck behind a long one. Equal
+ * ones go in order of arrival: halves of each would only make both late.
+ */
+export function sharePieces(remaining: readonly number[], budget: number): number[] {
+  const pieces = remaining.map(() => 0);
+  const first = remaining[0];
+  if (first === undefined || budget <= 0) return pieces;
+  pieces[0] = Math.min(first, Math.ceil(budget / 2));
+  let left = budget - pieces[0];
+  const shortestFirst = remaining
+    .map((tokens, index) => ({ index, tokens }))
+    .sort((a, b) => a.tokens - b.tokens || a.index - b.index);
+  for (const { index, tokens } of shortestFirst) {
+    const had = pieces[index] ?? 0;
+    const more = Math.min(tokens - had, left);
+    pieces[index] = had + more;
+    left -= more;
+    if (left === 0) break;
+  }
+  return pieces;
+}

@@ -1,0 +1,381 @@
+import type { DecodeRow, LogitsHandle, Sampler, Sampling, TokenEngine } from "../engines/token-engine.ts";
+import { LoquiError } from "../errors.ts";
+import { sharePieces } from "./prompt-pieces.ts";
+import { createSlotPool, heldPrefix, type Slot } from "./slots.ts";
+
+/** One continuation of one prompt. */
+export interface Generation {
+  readonly prompt: Uint32Array;
+  readonly sampling: Sampling;
+  /** Tokens to generate at most; the context may end sooner. */
+  readonly maxTokens: number;
+  /** Prefixes in the KV cache are shared within a scope only: the tenant and the request's salt. */
+  readonly cacheScope: string;
+  /** Goes on after tokens that end a generation. */
+  readonly ignoreEos: boolean;
+  /** Called once per token, in order, but not for the one that ends the generation; false ends it before another decode. */
+  onToken(token: number): boolean;
+}
+
+/** How a generation ended and what it took. Times are in milliseconds. */
+export interface GenerationResult {
+  /** The model ended it, it was long enough, or `onToken` stopped it. */
+  readonly reason: "eos" | "length" | "stopped";
+  readonly promptTokens: number;
+  /** Tokens of the prompt whose KV cells were there already. */
+  readonly cachedTokens: number;
+  /** Tokens generated, the ending one included. */
+  readonly completionTokens: number;
+  /** From `run` to the first piece of the prompt. */
+  readonly queueMs: number;
+  /** From the first piece of the prompt to the first token. */
+  readonly promptMs: number;
+  /** From `run` to the first token. */
+  readonly firstTokenMs: number;
+  /** From the first token to the end. */
+  readonly generationMs: number;
+}
+
+/** How busy a scheduler is. */
+export interface SchedulerLoad {
+  /** Generations that have a sequence. */
+  readonly active: number;
+  /** Generations that wait for one, and the tokens of their prompts. */
+  readonly queued: number;
+  readonly queuedTokens: number;
+}
+
+export interface SchedulerLimits {
+  /** Generations that may wait for a sequence. */
+  readonly maxQueuedRequests: number;
+  /** Tokens that their prompts may have together; the first to wait may have any number. */
+  readonly maxQueuedTokens: number;
+  /** Prompt tokens per decode while others generate: bounds the gap between their tokens. Default 128. */
+  readonly pieceTokens?: number;
+}
+
+/** Runs many generations on one engine. Does not own the engine; disposing ends what runs and waits. */
+export interface Scheduler extends AsyncDisposable {
+  /**
+   * Runs a generation to its end. Throws `context_too_long` or `overloaded` at
+   * once, the signal's reason as soon as it is aborted (nothing is decoded for
+   * it afterwards but what is in the batch already), `internal` where the
+   * engine fails.
+   */
+  run(generation: Generation, signal: AbortSignal): Promise<GenerationResult>;
+  readonly load: SchedulerLoad;
+}
+
+/** A copied prefix has to save at least this many tokens more than the slot's own: a copy isn't free either. */
+const minCopyGain = 16;
+
+/** A generation on its way through the scheduler. */
+interface Job {
+  readonly generation: Generation;
+  readonly arrivedAt: number;
+  slot: Slot | undefined;
+  sampler: Sampler | undefined;
+  startedAt: number | undefined;
+  firstTokenAt: number | undefined;
+  cachedTokens: number;
+  completionTokens: number;
+  /** The last token drawn, which the next decode takes. */
+  readonly next: Uint32Array;
+  /** Resolved or rejected; the slot is given back before the next decode. */
+  settled: boolean;
+  finish(reason: GenerationResult["reason"]): void;
+  fail(error: unknown): void;
+}
+
+/** A row of the next batch and whose it is. */
+interface PlannedRow extends DecodeRow {
+  readonly job: Job;
+  readonly slot: Slot;
+}
+
+/**
+ * Continuous batching over the engine's fixed pool of sequences. Each step is
+ * one decode: a token of every generating sequence first, then pieces of
+ * prompts within the budget ({@link sharePieces}). Sequences are given out in
+ * order of arrival, by longest common prefix.
+ *
+ * There is no timer: an idle engine starts at once, and a generation that
+ * arrives meanwhile joins the next step.
+ */
+export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): Scheduler {
+  const slots = createSlotPool(engine.sequences, engine.contextLength);
+  const pieceTokens = limits.pieceTokens ?? 128;
+  const queue: Job[] = [];
+  /** In order of admission. */
+  const active: Job[] = [];
+  let queuedTokens = 0;
+  let closed = false;
+  let meanServiceMs = 1_000;
+  let running = false;
+  let loop: Promise<void> = Promise.resolve();
+
+  function admit(): void {
+    for (let job = queue[0]; job !== undefined; job = queue[0]) {
+      const slot = slots.take(job.generation.prompt, job.generation.cacheScope);
+      if (slot === undefined) return;
+      queue.shift();
+      queuedTokens -= job.generation.prompt.length;
+      job.slot = slot;
+      active.push(job);
+    }
+  }
+
+  /** Takes an ended job out of its slot. Never during a decode: the slot's row may be in it. */
+  function leave(job: Job): void {
+    const index = active.indexOf(job);
+    if (index === -1 || job.slot === undefined) return;
+    active.splice(index, 1);
+    job.sampler?.dispose();
+    slots.release(job.slot);
+  }
+
+  function leaveSettled(): void {
+    for (const job of active.filter((candidate) => candidate.settled)) leave(job);
+  }
+
+  /**
+   * Makes a job's slot hold as much of the prompt as the cache has, just before
+   * the first piece: until then other slots may come to hold more of it. At
+   * least one token is left to decode, for its logits.
+   */
+  async function start(job: Job, slot: Slot): Promise<void> {
+    const { prompt, cacheScope, sampling } = job.generation;
+    const most = prompt.length - 1;
+    const own = Math.min(heldPrefix(slot, prompt, cacheScope), most);
+    const other = slots.longestPrefix(prompt, cacheScope, slot);
+    const copied = Math.min(other?.length ?? 0, most);
+    const held = slot.length;
+    // Should the engine throw, the slot must not claim cells that it may have lost.
+    slot.length = 0;
+    slot.scope = cacheScope;
+    if (other !== undefined && copied >= own + minCopyGain) {
+      await engine.copyPrefix(other.slot.sequence, slot.sequence, copied);
+      slot.cells.set(prompt.subarray(0, copied));
+      slot.length = copied;
+    } else {
+      slot.length = own === held || (await engine.truncate(slot.sequence, own)) ? own : 0;
+    }
+    job.cachedTokens = slot.length;
+    job.sampler = engine.createSampler(sampling);
+    job.startedAt = performance.now();
+  }
+
+  async function planRows(): Promise<PlannedRow[]> {
+    const rows: PlannedRow[] = [];
+    const prompts: { job: Job; slot: Slot; left: number }[] = [];
+    for (const job of active) {
+      const slot = job.slot;
+      if (slot === undefined) continue;
+      if (job.completionTokens > 0) {
+        rows.push({ job, slot, sequence: slot.sequence, position: slot.length, tokens: job.next, logits: true });
+      } else {
+        const { prompt, cacheScope } = job.generation;
+        const held = job.startedAt === undefined ? heldPrefix(slot, prompt, cacheScope) : slot.length;
+        prompts.push({ job, slot, left: Math.max(prompt.length - held, 1) });
+      }
+    }
+    const budget = rows.length === 0 ? engine.batchSize : Math.min(pieceTokens, engine.batchSize - rows.length);
+    const pieces = sharePieces(
+      prompts.map(({ left }) => left),
+      budget,
+    );
+    for (const [index, { job, slot }] of prompts.entries()) {
+      const piece = pieces[index] ?? 0;
+      if (piece === 0) continue;
+      if (job.startedAt === undefined) {
+        try {
+          await start(job, slot);
+        } catch (error) {
+          job.fail(engineFailure(error));
+          await engine.truncate(slot.sequence, 0);
+          continue;
+        }
+      }
+      const position = slot.length;
+      const { prompt } = job.generation;
+      const tokens = prompt.subarray(position, position + piece);
+      const logits = position + tokens.length === prompt.length;
+      rows.push({ job, slot, sequence: slot.sequence, position, tokens, logits });
+    }
+    return rows.filter((row) => !row.job.settled);
+  }
+
+  /**
+   * Ends all that has a slot; their cells are unknown now. An engine that can't
+   * even empty a sequence ends the loop, and with it the process.
+   */
+  async function failActive(error: unknown): Promise<void> {
+    for (const job of active) job.fail(engineFailure(error));
+    for (const { slot } of active) {
+      if (slot === undefined) continue;
+      slot.length = 0;
+      await engine.truncate(slot.sequence, 0);
+    }
+    leaveSettled();
+  }
+
+  async function draw(job: Job, handle: LogitsHandle): Promise<void> {
+    try {
+      if (job.settled || job.sampler === undefined) return;
+      const token = await engine.sample(handle, job.sampler);
+      if (!job.settled) accept(job, token);
+    } catch (error) {
+      job.fail(error instanceof LoquiError ? error : engineFailure(error));
+    } finally {
+      if (job.settled) leave(job);
+    }
+  }
+
+  function accept(job: Job, token: number): void {
+    job.firstTokenAt ??= performance.now();
+    job.completionTokens += 1;
+    job.next[0] = token;
+    const reason = endsWith(job, token);
+    if (reason !== undefined) job.finish(reason);
+  }
+
+  /** Why the generation ends with this token, where it does. */
+  function endsWith({ generation, completionTokens }: Job, token: number): GenerationResult["reason"] | undefined {
+    if (!generation.ignoreEos && engine.isEndOfGeneration(token)) return "eos";
+    if (!generation.onToken(token)) return "stopped";
+    const room = engine.contextLength - generation.prompt.length;
+    return completionTokens >= Math.min(generation.maxTokens, room) ? "length" : undefined;
+  }
+
+  /** One decode. */
+  async function step(): Promise<void> {
+    const rows = await planRows();
+    if (rows.length === 0) return;
+    let handles: (LogitsHandle | undefined)[];
+    try {
+      handles = await engine.decode(rows);
+    } catch (error) {
+      return failActive(error);
+    }
+    const draws: Promise<void>[] = [];
+    for (const [index, { job, slot, position, tokens }] of rows.entries()) {
+      slot.cells.set(tokens, position);
+      slot.length = position + tokens.length;
+      const handle = handles[index];
+      if (handle !== undefined) draws.push(draw(job, handle));
+    }
+    await Promise.all(draws);
+  }
+
+  async function runLoop(): Promise<void> {
+    running = true;
+    for (;;) {
+      leaveSettled();
+      admit();
+      if (active.length === 0) break;
+      await step();
+    }
+    running = false;
+  }
+
+  function createJob(generation: Generation, signal: AbortSignal, settle: PromiseWithResolvers<GenerationResult>): Job {
+    const onAbort = () => job.fail(signal.reason);
+    const settleOnce = (): boolean => {
+      if (job.settled) return false;
+      job.settled = true;
+      signal.removeEventListener("abort", onAbort);
+      return true;
+    };
+    const job: Job = {
+      generation,
+      arrivedAt: performance.now(),
+      slot: undefined,
+      sampler: undefined,
+      startedAt: undefined,
+      firstTokenAt: undefined,
+      cachedTokens: 0,
+      completionTokens: 0,
+      next: new Uint32Array(1),
+      settled: false,
+      finish(reason) {
+        if (!settleOnce()) return;
+        const now = performance.now();
+        const startedAt = job.startedAt ?? now;
+        const firstTokenAt = job.firstTokenAt ?? now;
+        meanServiceMs += (now - startedAt - meanServiceMs) / 8;
+        settle.resolve({
+          reason,
+          promptTokens: generation.prompt.length,
+          cachedTokens: job.cachedTokens,
+          completionTokens: job.completionTokens,
+          queueMs: startedAt - job.arrivedAt,
+          promptMs: firstTokenAt - startedAt,
+          firstTokenMs: firstTokenAt - job.arrivedAt,
+          generationMs: now - firstTokenAt,
+        });
+      },
+      fail(error) {
+        if (!settleOnce()) return;
+        const waiting = queue.indexOf(job);
+        if (waiting !== -1) {
+          queue.splice(waiting, 1);
+          queuedTokens -= generation.prompt.length;
+        }
+        settle.reject(error);
+      },
+    };
+    signal.addEventListener("abort", onAbort, { once: true });
+    return job;
+  }
+
+  function checkRoom(promptTokens: number): void {
+    const { contextLength } = engine;
+    if (promptTokens > contextLength - 1) {
+      throw new LoquiError(
+        "context_too_long",
+        `This model's maximum context length is ${contextLength} tokens. However, your messages resulted in ${promptTokens} tokens.`,
+        { promptTokens, contextLength },
+      );
+    }
+    // What is queued while sequences are free starts with the next step and isn't waiting.
+    const waiting = queue.length - slots.idle;
+    if (waiting < 0) return;
+    const full =
+      waiting >= limits.maxQueuedRequests
+        ? `${waiting} requests wait already, the maximum is ${limits.maxQueuedRequests}`
+        : waiting > 0 && queuedTokens + promptTokens > limits.maxQueuedTokens
+          ? `${queuedTokens} prompt tokens wait already, with this request's ${promptTokens} they would exceed the maximum ${limits.maxQueuedTokens}`
+          : undefined;
+    if (full === undefined) return;
+    const waves = Math.ceil((waiting + 1) / engine.sequences);
+    const retryAfterMs = Math.round(Math.min(Math.max(waves * meanServiceMs, 1_000), 60_000));
+    throw new LoquiError("overloaded", `the model is overloaded: ${full}`, { retryAfterMs });
+  }
+
+  return {
+    async run(generation, signal) {
+      signal.throwIfAborted();
+      if (closed) throw new LoquiError("shutting_down", "the model is being unloaded");
+      if (generation.prompt.length === 0) throw new LoquiError("invalid_request", "the prompt has no tokens");
+      checkRoom(generation.prompt.length);
+      const settle = Promise.withResolvers<GenerationResult>();
+      queue.push(createJob(generation, signal, settle));
+      queuedTokens += generation.prompt.length;
+      if (!running) loop = runLoop();
+      return settle.promise;
+    },
+    get load() {
+      return { active: active.length, queued: queue.length, queuedTokens };
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true;
+      const error = new LoquiError("shutting_down", "the model is being unloaded");
+      for (const job of [...queue, ...active]) job.fail(error);
+      await loop;
+    },
+  };
+}
+
+function engineFailure(cause: unknown): LoquiError {
+  return new LoquiError("internal", "the engine failed", { cause });
+}

@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import type {
+  DecodeRow,
+  LogitsHandle,
+  ModelInfo,
+  Sampler,
+  Sampling,
+  TokenEngine,
+  TokenTextDecoder,
+} from "../../src/engines/token-engine.ts";
+
+/** What a fake engine was asked to do, in order. */
+export type EngineEvent =
+  | { readonly kind: "decode"; readonly rows: readonly { sequence: number; position: number; tokens: number[] }[] }
+  | { readonly kind: "truncate"; readonly sequence: number; readonly length: number }
+  | { readonly kind: "copy"; readonly source: number; readonly target: number; readonly length: number };
+
+export interface FakeEngineOptions {
+  readonly sequences?: number;
+  readonly contextLength?: number;
+  readonly batchSize?: number;
+  /** The token that follows what a sequence holds; by default {@link continuation}. */
+  readonly next?: (held: readonly number[]) => number;
+  /** Called in each decode after the batch is checked; may wait or throw. */
+  readonly onDecode?: (decode: number) => void | Promise<void>;
+}
+
+/** Ends a generation. */
+export const eog = 9_999;
+
+/** A token that depends on all tokens before it: a wrong cell anywhere changes the text. */
+export function continuation(held: readonly number[]): number {
+  let hash = 7;
+  for (const token of held) hash = (hash * 31 + token) % 9_973;
+  return hash;
+}
+
+/** What an engine without slots, batches and caches would generate. */
+export function expected(prompt: readonly number[], count: number, next = continuation): number[] {
+  const held = [...prompt];
+  for (let index = 0; index < count; index++) held.push(next(held));
+  return held.slice(prompt.length);
+}
+
+/**
+ * A token engine whose every answer is a pure function of the cells, and which
+ * refuses whatever breaks the engine's contract.
+ */
+export class FakeEngine implements TokenEngine {
+  readonly info: ModelInfo = {
+    architecture: "fake",
+    parameters: 0,
+    trainContextLength: 0,
+    vocabularySize: 10_000,
+    embeddingSize: 0,
+    sizeBytes: 0,
+    chatTemplate: undefined,
+    bosToken: "",
+    eosToken: "",
+    addBos: false,
+    license: undefined,
+    description: undefined,
+    threads: 1,
+  };
+  readonly sequences: number;
+  readonly contextLength: number;
+  readonly batchSize: number;
+  readonly events: EngineEvent[] = [];
+  samplers = 0;
+  readonly #cells: number[][];
+  readonly #options: FakeEngineOptions;
+  #decoding = false;
+  #decodes = 0;
+  #logits = new Map<number, number>();
+
+  constructor(options: FakeEngineOptions = {}) {
+    this.#options = options;
+    this.sequences = options.sequences ?? 2;
+    this.contextLength = options.contextLength ?? 4_096;
+    this.batchSize = options.batchSize ?? 64;
+    this.#cells = Array.from({ length: this.sequences }, () => []);
+  }
+
+  /** The batches so far: per row the sequence and the number of tokens. */
+  get batches(): [sequence: number, tokens: number][][] {
+    return this.events.flatMap((event) =>
+      event.kind === "decode" ? [event.rows.map((row): [number, number] => [row.sequence, row.tokens.length])] : [],
+    );
+  }
+
+  tokenize(text: string): Uint32Array {
+    return Uint32Array.from(Buffer.from(text));
+  }
+
+  createTextDecoder(): TokenTextDecoder {
+    return { push: (token) => String.fromCharCode(token), flush: () => "" };
+  }
+
+  isEndOfGeneration(token: number): boolean {
+    return token === eog;
+  }
+
+  createSampler(_sampling: Sampling): Sampler {
+    this.samplers += 1;
+    return {
+      dispose: () => {
+        this.samplers -= 1;
+      },
+    };
+  }
+
+  async decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]> {
+    this.#enter();
+    this.events.push({
+      kind: "decode",
+      rows: rows.map((row) => ({ sequence: row.sequence, position: row.position, tokens: [...row.tokens] })),
+    });
+    assert.ok(rows.length > 0);
+    assert.equal(new Set(rows.map((row) => row.sequence)).size, rows.length);
+    assert.ok(rows.reduce((sum, row) => sum + row.tokens.length, 0) <= this.batchSize);
+    await new Promise(setImmediate);
+    await this.#options.onDecode?.(this.#decodes++);
+    this.#logits = new Map();
+    const handles = rows.map((row, index) => {
+      const cells = this.#sequence(row.sequence);
+      assert.equal(row.position, cells.length);
+      assert.ok(row.tokens.length > 0);
+      cells.push(...row.tokens);
+      assert.ok(cells.length <= this.contextLength);
+      if (!row.logits) return undefined;
+      const handle = this.#decodes * 1_000 + index;
+      this.#logits.set(handle, (this.#options.next ?? continuation)(cells));
+      return handle as LogitsHandle;
+    });
+    this.#decoding = false;
+    return handles;
+  }
+
+  async sample(logits: LogitsHandle): Promise<number> {
+    const token = this.#logits.get(logits);
+    assert.ok(token !== undefined, "the logits are of another decode");
+    return token;
+  }
+
+  async truncate(sequence: number, length: number): Promise<boolean> {
+    assert.ok(!this.#decoding || length === 0);
+    this.#decoding = false;
+    this.events.push({ kind: "truncate", sequence, length });
+    this.#sequence(sequence).splice(length);
+    return true;
+  }
+
+  async copyPrefix(source: number, target: number, length: number): Promise<void> {
+    assert.ok(!this.#decoding);
+    assert.notEqual(source, target);
+    this.events.push({ kind: "copy", source, target, length });
+    const cells = this.#sequence(source).slice(0, length);
+    assert.equal(cells.length, length);
+    this.#sequence(target).splice(0, Number.POSITIVE_INFINITY, ...cells);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+
+  #enter(): void {
+    assert.ok(!this.#decoding, "decode is not reentrant");
+    this.#decoding = true;
+  }
+
+  #sequence(sequence: number): number[] {
+    const cells = this.#cells[sequence];
+    assert.ok(cells !== undefined);
+    return cells;
+  }
+}

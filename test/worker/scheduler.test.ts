@@ -1,0 +1,495 @@
+import { describe, expect, test } from "vitest";
+import type { Sampling } from "../../src/engines/token-engine.ts";
+import { LoquiError } from "../../src/errors.ts";
+import { createScheduler, type Generation, type Scheduler, type SchedulerLimits } from "../../src/worker/scheduler.ts";
+import { eog, expected, FakeEngine, type FakeEngineOptions } from "./fake-engine.ts";
+
+const greedy: Sampling = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  seed: 0,
+  repeatPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  penaltyWindow: 0,
+  logitBias: new Map(),
+};
+
+function setup(options: FakeEngineOptions = {}, limits: Partial<SchedulerLimits> = {}) {
+  const engine = new FakeEngine(options);
+  const scheduler = createScheduler(engine, {
+    maxQueuedRequests: 8,
+    maxQueuedTokens: 10_000,
+    pieceTokens: 8,
+    ...limits,
+  });
+  return { engine, scheduler };
+}
+
+/** Starts a generation; `tokens` fills as they come. */
+function start(
+  scheduler: Scheduler,
+  prompt: readonly number[],
+  options: Partial<Generation> & { signal?: AbortSignal; onEach?: (count: number) => boolean | undefined } = {},
+) {
+  const tokens: number[] = [];
+  const { signal = new AbortController().signal, onEach, ...rest } = options;
+  const result = scheduler.run(
+    {
+      prompt: Uint32Array.from(prompt),
+      sampling: greedy,
+      maxTokens: 4,
+      cacheScope: "",
+      ignoreEos: false,
+      onToken(token) {
+        tokens.push(token);
+        return onEach?.(tokens.length) ?? true;
+      },
+      ...rest,
+    },
+    signal,
+  );
+  result.catch(() => {});
+  return { tokens, result };
+}
+
+const range = (length: number, from = 1) => Array.from({ length }, (_, index) => from + index);
+const decodes = (count: number) =>
+  new Promise<void>((done) => {
+    let left = count * 3;
+    const turn = () => (left-- > 0 ? setImmediate(turn) : done());
+    turn();
+  });
+
+async function failure(result: Promise<unknown>): Promise<LoquiError> {
+  const error = await result.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(LoquiError);
+  return error as LoquiError;
+}
+
+describe("one generation", () => {
+  test("generates what the model says, up to the maximum", async () => {
+    const { engine, scheduler } = setup();
+    const { tokens, result } = start(scheduler, [1, 2, 3], { maxTokens: 5 });
+    expect(await result).toMatchObject({ reason: "length", promptTokens: 3, cachedTokens: 0, completionTokens: 5 });
+    expect(tokens).toEqual(expected([1, 2, 3], 5));
+    expect(engine.batches).toEqual([[[0, 3]], [[0, 1]], [[0, 1]], [[0, 1]], [[0, 1]]]);
+    expect(engine.samplers).toBe(0);
+  });
+
+  test("begins at once when the engine is idle: the decode is called in the same turn", async () => {
+    const { engine, scheduler } = setup();
+    const { result } = start(scheduler, [1]);
+    await Promise.resolve();
+    await Promise.resolve();
+    await Promise.resolve();
+    expect(engine.events.length).toBe(1);
+    await result;
+  });
+
+  test("ends with the model's end, which counts and isn't handed on", async () => {
+    const { scheduler } = setup({ next: (held) => (held.length === 5 ? eog : 50) });
+    const { tokens, result } = start(scheduler, [1, 2, 3], { maxTokens: 100 });
+    expect(await result).toMatchObject({ reason: "eos", completionTokens: 3 });
+    expect(tokens).toEqual([50, 50]);
+  });
+
+  test("goes on after the model's end where it is ignored", async () => {
+    const { scheduler } = setup({ next: (held) => (held.length === 5 ? eog : 50) });
+    const { tokens, result } = start(scheduler, [1, 2, 3], { maxTokens: 5, ignoreEos: true });
+    expect(await result).toMatchObject({ reason: "length" });
+    expect(tokens).toEqual([50, 50, eog, 50, 50]);
+  });
+
+  test("ends before another decode when it is stopped", async () => {
+    const { engine, scheduler } = setup();
+    const { result } = start(scheduler, [1, 2], { onEach: (count) => count < 2 });
+    expect(await result).toMatchObject({ reason: "stopped", completionTokens: 2 });
+    expect(engine.batches).toEqual([[[0, 2]], [[0, 1]]]);
+  });
+
+  test("ends with length when the context is full", async () => {
+    const { scheduler } = setup({ contextLength: 16 });
+    const { tokens, result } = start(scheduler, range(12), { maxTokens: 1_000 });
+    expect(await result).toMatchObject({ reason: "length", completionTokens: 4 });
+    expect(tokens).toEqual(expected(range(12), 4));
+  });
+
+  test("a prompt that fills the context but for one token gets one token", async () => {
+    const { scheduler } = setup({ contextLength: 16 });
+    expect(await start(scheduler, range(15)).result).toMatchObject({ reason: "length", completionTokens: 1 });
+  });
+
+  test("a prompt that doesn't fit is refused with both counts", async () => {
+    const { engine, scheduler } = setup({ contextLength: 16 });
+    const error = await failure(start(scheduler, range(16)).result);
+    expect(error).toMatchObject({ kind: "context_too_long", promptTokens: 16, contextLength: 16 });
+    expect(error.message).toBe(
+      "This model's maximum context length is 16 tokens. However, your messages resulted in 16 tokens.",
+    );
+    expect(engine.events).toEqual([]);
+  });
+
+  test("an error of the consumer ends it alone", async () => {
+    const { engine, scheduler } = setup();
+    const bad = start(scheduler, [1], {
+      onToken: () => {
+        throw new LoquiError("unsupported", "no");
+      },
+    });
+    const good = start(scheduler, [2], { maxTokens: 3 });
+    expect((await failure(bad.result)).message).toBe("no");
+    await good.result;
+    expect(good.tokens).toEqual(expected([2], 3));
+    expect(engine.samplers).toBe(0);
+  });
+});
+
+describe("batches", () => {
+  test("a long prompt runs in pieces of the whole batch while nobody generates", async () => {
+    const { engine, scheduler } = setup({ batchSize: 64 });
+    await start(scheduler, range(150), { maxTokens: 1 }).result;
+    expect(engine.batches).toEqual([[[0, 64]], [[0, 64]], [[0, 22]]]);
+  });
+
+  test("while others generate they get a token in every batch, and the prompt small pieces", async () => {
+    const { engine, scheduler } = setup({ batchSize: 64 });
+    const first = start(scheduler, [1, 2], { maxTokens: 8 });
+    await decodes(1);
+    const second = start(scheduler, range(20, 100), { maxTokens: 2 });
+    await Promise.all([first.result, second.result]);
+    const from = engine.batches.findIndex((batch) => batch.length === 2);
+    expect(engine.batches.slice(from, from + 4)).toEqual([
+      [
+        [0, 1],
+        [1, 8],
+      ],
+      [
+        [0, 1],
+        [1, 8],
+      ],
+      [
+        [0, 1],
+        [1, 4],
+      ],
+      [
+        [0, 1],
+        [1, 1],
+      ],
+    ]);
+    expect(first.tokens).toEqual(expected([1, 2], 8));
+    expect(second.tokens).toEqual(expected(range(20, 100), 2));
+  });
+
+  test("many at once all get the text that they would get alone", async () => {
+    const { engine, scheduler } = setup({ sequences: 4, batchSize: 32 }, { maxQueuedRequests: 100 });
+    const jobs = range(30).map((seed) => ({ prompt: range(1 + ((seed * 7) % 40), seed * 100), count: 1 + (seed % 9) }));
+    const runs = jobs.map(({ prompt, count }) => start(scheduler, prompt, { maxTokens: count }));
+    await Promise.all(runs.map((run) => run.result));
+    runs.forEach((run, index) => {
+      const job = jobs[index];
+      expect(run.tokens).toEqual(expected(job?.prompt ?? [], job?.count ?? 0));
+    });
+    expect(scheduler.load).toEqual({ active: 0, queued: 0, queuedTokens: 0 });
+    expect(engine.samplers).toBe(0);
+  });
+
+  test("are full: sixteen equal streams take as many decodes as one", async () => {
+    const { engine, scheduler } = setup({ sequences: 16, batchSize: 512 }, { maxQueuedRequests: 16 });
+    const runs = range(16).map((seed) => start(scheduler, range(8, seed * 50), { maxTokens: 30 }));
+    await Promise.all(runs.map((run) => run.result));
+    // The first arrives alone and begins at once; then one prompt a step.
+    expect(engine.batches.length).toBe(1 + 15 + 29);
+    expect(engine.batches.filter((batch) => batch.length === 16).length).toBeGreaterThan(0);
+  });
+
+  test("requests get sequences in order of arrival", async () => {
+    const { scheduler } = setup({ sequences: 1 });
+    const order: number[] = [];
+    const runs = range(5).map((seed) => {
+      const run = start(scheduler, [seed], { maxTokens: 2 });
+      return run.result.then(() => order.push(seed));
+    });
+    await Promise.all(runs);
+    expect(order).toEqual([1, 2, 3, 4, 5]);
+  });
+
+  test("the event loop turns between decodes", async () => {
+    const { scheduler } = setup();
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    await start(scheduler, [1], { maxTokens: 500 }).result;
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(0);
+  });
+});
+
+describe("the prefix cache", () => {
+  test("a prompt goes to the slot that holds the most of it, and only the rest is decoded", async () => {
+    const { engine, scheduler } = setup({ sequences: 3 });
+    const first = [start(scheduler, range(20)), start(scheduler, range(20, 500))];
+    await Promise.all(first.map((run) => run.result));
+    const longer = [...range(20, 500), 7, 8];
+    engine.events.length = 0;
+    const again = start(scheduler, longer, { maxTokens: 3 });
+    expect(await again.result).toMatchObject({ promptTokens: 22, cachedTokens: 20 });
+    expect(again.tokens).toEqual(expected(longer, 3));
+    expect(engine.events[0]).toEqual({ kind: "truncate", sequence: 1, length: 20 });
+    expect(engine.batches[0]).toEqual([[1, 2]]);
+  });
+
+  test("the answer is cached too, but for its last token", async () => {
+    const { scheduler } = setup();
+    const first = start(scheduler, range(20), { maxTokens: 4 });
+    await first.result;
+    const next = [...range(20), ...first.tokens, 5];
+    expect(await start(scheduler, next).result).toMatchObject({ cachedTokens: 23 });
+  });
+
+  test("an equal prompt evaluates one token again", async () => {
+    const { scheduler } = setup();
+    await start(scheduler, range(20)).result;
+    const again = start(scheduler, range(20));
+    expect(await again.result).toMatchObject({ cachedTokens: 19 });
+    expect(again.tokens).toEqual(expected(range(20), 4));
+  });
+
+  test("is not shared between scopes, not even where the slot is reused", async () => {
+    const { scheduler } = setup({ sequences: 1 });
+    await start(scheduler, range(20), { cacheScope: "a" }).result;
+    const other = start(scheduler, range(20), { cacheScope: "b" });
+    expect(await other.result).toMatchObject({ cachedTokens: 0 });
+    expect(other.tokens).toEqual(expected(range(20), 4));
+  });
+
+  test("the least recently used slot goes to what nobody holds", async () => {
+    const { engine, scheduler } = setup({ sequences: 2 });
+    await start(scheduler, range(20, 100)).result;
+    await start(scheduler, range(20, 200)).result;
+    await start(scheduler, range(20, 100)).result;
+    engine.events.length = 0;
+    await start(scheduler, range(20, 300)).result;
+    expect(engine.batches[0]?.[0]?.[0]).toBe(1);
+  });
+
+  test("a prefix of a busy slot is copied", async () => {
+    const { engine, scheduler } = setup({ sequences: 2, batchSize: 128 });
+    const shared = range(60);
+    const first = start(scheduler, [...shared, 1_000], { maxTokens: 20 });
+    await decodes(2);
+    const second = start(scheduler, [...shared, 2_000, 2_001], { maxTokens: 4 });
+    expect(await second.result).toMatchObject({ cachedTokens: 60 });
+    await first.result;
+    expect(engine.events.filter((event) => event.kind === "copy")).toEqual([
+      { kind: "copy", source: 0, target: 1, length: 60 },
+    ]);
+    expect(first.tokens).toEqual(expected([...shared, 1_000], 20));
+    expect(second.tokens).toEqual(expected([...shared, 2_000, 2_001], 4));
+  });
+
+  test("a request that waited for its turn copies what was decoded meanwhile", async () => {
+    const { scheduler } = setup({ sequences: 3, batchSize: 64 });
+    const shared = range(64);
+    const runs = [1_000, 2_000, 3_000].map((last) => start(scheduler, [...shared, last], { maxTokens: 30 }));
+    const results = await Promise.all(runs.map((run) => run.result));
+    expect(results.map((result) => result.cachedTokens)).toEqual([0, 64, 64]);
+    runs.forEach((run, index) => {
+      expect(run.tokens).toEqual(expected([...shared, (index + 1) * 1_000], 30));
+    });
+  });
+
+  test("a prefix of a busy slot of another scope is not copied", async () => {
+    const { engine, scheduler } = setup({ sequences: 2, batchSize: 128 });
+    const first = start(scheduler, range(60), { maxTokens: 20, cacheScope: "a" });
+    await decodes(2);
+    const second = start(scheduler, range(60), { cacheScope: "b" });
+    expect(await second.result).toMatchObject({ cachedTokens: 0 });
+    await first.result;
+    expect(engine.events.some((event) => event.kind === "copy")).toBe(false);
+  });
+
+  test("a short common start doesn't cost another conversation its cells: it is copied to a free slot", async () => {
+    const { engine, scheduler } = setup({ sequences: 2, batchSize: 256 });
+    const system = range(30);
+    await start(scheduler, [...system, ...range(100, 1_000)]).result;
+    await start(scheduler, [...system, ...range(10, 2_000)]).result;
+    expect(engine.events.find((event) => event.kind === "copy")).toEqual({
+      kind: "copy",
+      source: 0,
+      target: 1,
+      length: 30,
+    });
+    expect(await start(scheduler, [...system, ...range(100, 1_000), 5]).result).toMatchObject({ cachedTokens: 130 });
+  });
+
+  test("a memory that can't be truncated is emptied", async () => {
+    const { engine, scheduler } = setup({ sequences: 1 });
+    await start(scheduler, range(20)).result;
+    const truncate = engine.truncate.bind(engine);
+    engine.truncate = async (sequence) => {
+      await truncate(sequence, 0);
+      return false;
+    };
+    const again = start(scheduler, [...range(20), 9]);
+    expect(await again.result).toMatchObject({ cachedTokens: 0 });
+    expect(again.tokens).toEqual(expected([...range(20), 9], 4));
+  });
+});
+
+describe("cancelling", () => {
+  test("while generating: no further decode, the slot is free and its cells are kept", async () => {
+    const { engine, scheduler } = setup({ sequences: 1 });
+    const controller = new AbortController();
+    const reason = new LoquiError("cancelled", "the client left");
+    const run = start(scheduler, range(20), {
+      maxTokens: 1_000,
+      signal: controller.signal,
+      onEach: (count) => {
+        if (count === 3) controller.abort(reason);
+        return true;
+      },
+    });
+    expect(await failure(run.result)).toBe(reason);
+    expect(engine.batches.length).toBe(3);
+    expect(await start(scheduler, range(20)).result).toMatchObject({ cachedTokens: 19 });
+    expect(engine.samplers).toBe(0);
+  });
+
+  test("during a prompt: at most the piece that runs", async () => {
+    const { engine, scheduler } = setup({ sequences: 1, batchSize: 32 });
+    const controller = new AbortController();
+    const run = start(scheduler, range(320), { signal: controller.signal });
+    await decodes(0);
+    controller.abort(new LoquiError("timeout", "late"));
+    expect((await failure(run.result)).kind).toBe("timeout");
+    const before = engine.batches.length;
+    expect(before).toBeLessThanOrEqual(2);
+    await decodes(3);
+    expect(engine.batches.length).toBe(before);
+    expect(scheduler.load.active).toBe(0);
+  });
+
+  test("in the queue: at once, and the next one takes the place", async () => {
+    const { scheduler } = setup({ sequences: 1 });
+    const controller = new AbortController();
+    const first = start(scheduler, [1], { maxTokens: 10 });
+    const second = start(scheduler, [2], { signal: controller.signal });
+    const third = start(scheduler, [3]);
+    expect(scheduler.load).toEqual({ active: 1, queued: 2, queuedTokens: 2 });
+    controller.abort(new LoquiError("cancelled", "the client left"));
+    expect(scheduler.load).toEqual({ active: 1, queued: 1, queuedTokens: 1 });
+    await failure(second.result);
+    await Promise.all([first.result, third.result]);
+    expect(second.tokens).toEqual([]);
+  });
+
+  test("before it began: nothing is queued", async () => {
+    const { engine, scheduler } = setup();
+    const error = new LoquiError("cancelled", "the client left");
+    expect(await failure(start(scheduler, [1], { signal: AbortSignal.abort(error) }).result)).toBe(error);
+    expect(engine.events).toEqual([]);
+  });
+
+  test("the others go on", async () => {
+    const { scheduler } = setup({ sequences: 2 });
+    const controller = new AbortController();
+    const first = start(scheduler, [1, 2, 3], { maxTokens: 20 });
+    const second = start(scheduler, [4, 5], { maxTokens: 20, signal: controller.signal });
+    await decodes(3);
+    controller.abort(new LoquiError("cancelled", "the client left"));
+    await failure(second.result);
+    await first.result;
+    expect(first.tokens).toEqual(expected([1, 2, 3], 20));
+  });
+});
+
+describe("the queue", () => {
+  test("is bounded in requests", async () => {
+    const { scheduler } = setup({ sequences: 1 }, { maxQueuedRequests: 2 });
+    const runs = range(3).map((seed) => start(scheduler, [seed]));
+    const error = await failure(start(scheduler, [4]).result);
+    expect(error).toMatchObject({ kind: "overloaded", retryAfterMs: 3_000 });
+    expect(error.message).toBe("the model is overloaded: 2 requests wait already, the maximum is 2");
+    await Promise.all(runs.map((run) => run.result));
+  });
+
+  test("is bounded in tokens, but a lone long prompt may wait", async () => {
+    const { scheduler } = setup({ sequences: 1 }, { maxQueuedTokens: 50 });
+    const runs = [start(scheduler, [1]), start(scheduler, range(60))];
+    const error = await failure(start(scheduler, [2]).result);
+    expect(error.message).toBe(
+      "the model is overloaded: 60 prompt tokens wait already, with this request's 1 they would exceed the maximum 50",
+    );
+    await Promise.all(runs.map((run) => run.result));
+  });
+
+  test("of length 0 refuses what can't start at once, and only that", async () => {
+    const { scheduler } = setup({ sequences: 2 }, { maxQueuedRequests: 0 });
+    const runs = [start(scheduler, [1]), start(scheduler, [2])];
+    expect((await failure(start(scheduler, [3]).result)).kind).toBe("overloaded");
+    await Promise.all(runs.map((run) => run.result));
+    await start(scheduler, [4]).result;
+  });
+});
+
+describe("faults", () => {
+  test("an engine error in a decode fails all that run and empties their slots; what waits runs", async () => {
+    const { engine, scheduler } = setup({
+      sequences: 2,
+      onDecode: (decode) => {
+        if (decode === 3) throw new Error("KV cache exploded");
+      },
+    });
+    const runs = [start(scheduler, range(20), { maxTokens: 9 }), start(scheduler, range(20, 100), { maxTokens: 9 })];
+    const waiting = start(scheduler, range(20));
+    for (const run of runs) {
+      const error = await failure(run.result);
+      expect(error).toMatchObject({ kind: "internal", message: "the engine failed" });
+      expect((error.cause as Error).message).toBe("KV cache exploded");
+    }
+    expect(await waiting.result).toMatchObject({ cachedTokens: 0 });
+    expect(waiting.tokens).toEqual(expected(range(20), 4));
+    expect(engine.samplers).toBe(0);
+  });
+
+  test("an engine error in a copy fails that one", async () => {
+    const { engine, scheduler } = setup({ sequences: 2, batchSize: 128 });
+    engine.copyPrefix = async () => {
+      throw new Error("no");
+    };
+    const first = start(scheduler, range(60), { maxTokens: 20 });
+    await decodes(2);
+    const second = start(scheduler, [...range(60), 5]);
+    expect((await failure(second.result)).kind).toBe("internal");
+    await first.result;
+    expect(first.tokens).toEqual(expected(range(60), 20));
+    await start(scheduler, range(20, 700)).result;
+  });
+
+  test("disposing ends what runs and what waits", async () => {
+    const { engine, scheduler } = setup({ sequences: 1 });
+    const runs = [start(scheduler, [1], { maxTokens: 1_000 }), start(scheduler, [2])];
+    await scheduler[Symbol.asyncDispose]();
+    for (const run of runs) expect((await failure(run.result)).kind).toBe("shutting_down");
+    expect((await failure(start(scheduler, [3]).result)).kind).toBe("shutting_down");
+    expect(engine.samplers).toBe(0);
+  });
+});
+
+test("the times add up", async () => {
+  const { scheduler } = setup({ sequences: 1, onDecode: () => new Promise((done) => setTimeout(done, 5)) });
+  const first = start(scheduler, [1], { maxTokens: 4 });
+  const second = start(scheduler, [2], { maxTokens: 4 });
+  const a = await first.result;
+  const b = await second.result;
+  expect(a.queueMs).toBeLessThan(5);
+  expect(a.promptMs).toBeGreaterThan(4);
+  expect(a.generationMs).toBeGreaterThan(14);
+  expect(b.queueMs).toBeGreaterThan(18);
+  expect(b.firstTokenMs).toBeCloseTo(b.queueMs + b.promptMs, 6);
+});
