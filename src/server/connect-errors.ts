@@ -1,0 +1,49 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { ErrorDetailSchema } from "../../gen/loqui/v1/error_pb.ts";
+import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
+
+/**
+ * An error as gRPC, gRPC-Web and Connect send it: the code, the message, a
+ * `loqui.v1.ErrorDetail`, and `retry-after` (in seconds, as in HTTP) where
+ * trying again may help. What caused it stays here.
+ */
+export function toConnectError(reason: unknown): ConnectError {
+  const error = toLoquiError(reason);
+  const headers: Record<string, string> =
+    error.retryAfterMs === undefined ? {} : { "retry-after": String(Math.ceil(error.retryAfterMs / 1000)) };
+  const detail = { desc: ErrorDetailSchema, value: errorDetail(error) };
+  return new ConnectError(error.message, error.grpc, headers, [detail], error.cause);
+}
+
+function errorDetail(error: LoquiError): MessageInitShape<typeof ErrorDetailSchema> {
+  return create(ErrorDetailSchema, {
+    kind: error.kind,
+    type: error.type,
+    code: error.code ?? "",
+    ...(error.param !== undefined && { param: error.param }),
+    ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
+    ...(error.promptTokens !== undefined && { promptTokens: error.promptTokens }),
+    ...(error.contextLength !== undefined && { contextLength: error.contextLength }),
+  });
+}
+
+const kinds: Partial<Record<Code, ErrorKind>> = {
+  [Code.InvalidArgument]: "invalid_request",
+  [Code.ResourceExhausted]: "too_large",
+  [Code.Unimplemented]: "unsupported_media_type",
+  [Code.Canceled]: "cancelled",
+  [Code.Aborted]: "cancelled",
+  [Code.DeadlineExceeded]: "timeout",
+  // connect-es calls a message that it can't parse an internal error; inside a request it is the client's.
+  [Code.Internal]: "invalid_request",
+};
+
+/**
+ * What Connect throws while it reads a stream of request messages (malformed,
+ * too large, compressed in an unknown way, broken off) as an error of ours.
+ */
+export function fromConnectError(reason: unknown): LoquiError {
+  if (!(reason instanceof ConnectError)) return toLoquiError(reason);
+  return new LoquiError(kinds[reason.code] ?? "internal", reason.rawMessage, { cause: reason });
+}
