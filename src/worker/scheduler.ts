@@ -7,7 +7,7 @@ import { createSlotPool, heldPrefix, type Slot } from "./slots.ts";
 export interface Generation {
   readonly prompt: Uint32Array;
   readonly sampling: Sampling;
-  /** Tokens to generate at most; the context may end sooner. */
+  /** Tokens to generate at most; the context may end sooner. 0 evaluates the prompt only. */
   readonly maxTokens: number;
   /** Prefixes in the KV cache are shared within a scope only: the tenant and the request's salt. */
   readonly cacheScope: string;
@@ -52,6 +52,19 @@ export interface SchedulerLimits {
   readonly maxQueuedTokens: number;
   /** Prompt tokens per decode while others generate: bounds the gap between their tokens. Default 128. */
   readonly pieceTokens?: number;
+}
+
+/**
+ * Throws `context_too_long`, in OpenAI's words, for a prompt that leaves no
+ * room for a token. `param` is the field that the prompt is made of.
+ */
+export function checkPromptFits(promptTokens: number, contextLength: number, param?: string): void {
+  if (promptTokens < contextLength) return;
+  throw new LoquiError(
+    "context_too_long",
+    `This model's maximum context length is ${contextLength} tokens. However, your messages resulted in ${promptTokens} tokens.`,
+    { promptTokens, contextLength, ...(param !== undefined && { param }) },
+  );
 }
 
 /** Runs many generations on one engine. Does not own the engine; disposing ends what runs and waits. */
@@ -197,9 +210,9 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
         }
       }
       const position = slot.length;
-      const { prompt } = job.generation;
+      const { prompt, maxTokens } = job.generation;
       const tokens = prompt.subarray(position, position + piece);
-      const logits = position + tokens.length === prompt.length;
+      const logits = position + tokens.length === prompt.length && maxTokens > 0;
       rows.push({ job, slot, sequence: slot.sequence, position, tokens, logits });
     }
     return rows.filter((row) => !row.job.settled);
@@ -263,6 +276,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       slot.length = position + tokens.length;
       const handle = handles[index];
       if (handle !== undefined) draws.push(draw(job, handle));
+      else if (slot.length === job.generation.prompt.length) job.finish("length");
     }
     await Promise.all(draws);
   }
@@ -329,14 +343,6 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   }
 
   function checkRoom(promptTokens: number): void {
-    const { contextLength } = engine;
-    if (promptTokens > contextLength - 1) {
-      throw new LoquiError(
-        "context_too_long",
-        `This model's maximum context length is ${contextLength} tokens. However, your messages resulted in ${promptTokens} tokens.`,
-        { promptTokens, contextLength },
-      );
-    }
     // What is queued while sequences are free starts with the next step and isn't waiting.
     const waiting = queue.length - slots.idle;
     if (waiting < 0) return;
@@ -357,6 +363,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       signal.throwIfAborted();
       if (closed) throw new LoquiError("shutting_down", "the model is being unloaded");
       if (generation.prompt.length === 0) throw new LoquiError("invalid_request", "the prompt has no tokens");
+      checkPromptFits(generation.prompt.length, engine.contextLength);
       checkRoom(generation.prompt.length);
       const settle = Promise.withResolvers<GenerationResult>();
       queue.push(createJob(generation, signal, settle));

@@ -135,6 +135,15 @@ describe("one generation", () => {
     expect(engine.events).toEqual([]);
   });
 
+  test("a maximum of 0 evaluates the prompt only", async () => {
+    const { engine, scheduler } = setup();
+    const { tokens, result } = start(scheduler, range(70), { maxTokens: 0 });
+    expect(await result).toMatchObject({ reason: "length", completionTokens: 0, generationMs: 0 });
+    expect(tokens).toEqual([]);
+    expect(engine.batches).toEqual([[[0, 64]], [[0, 6]]]);
+    expect(await start(scheduler, [...range(70), 5]).result).toMatchObject({ cachedTokens: 70 });
+  });
+
   test("an error of the consumer ends it alone", async () => {
     const { engine, scheduler } = setup();
     const bad = start(scheduler, [1], {

@@ -1,0 +1,69 @@
+import type { CreateChatCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
+import type { Sampling } from "../engines/token-engine.ts";
+import { LoquiError } from "../errors.ts";
+
+/** What a model's configuration says where a request says nothing, in the request's units. */
+export interface SamplingDefaults {
+  readonly temperature?: number | undefined;
+  readonly topP?: number | undefined;
+  readonly topK?: number | undefined;
+  readonly minP?: number | undefined;
+  readonly repeatPenalty?: number | undefined;
+  readonly frequencyPenalty?: number | undefined;
+  readonly presencePenalty?: number | undefined;
+  readonly maxTokens?: number | undefined;
+}
+
+/** What the sampler's settings depend on beside the request. */
+export interface SamplingContext {
+  readonly defaults: SamplingDefaults;
+  readonly contextLength: number;
+  readonly vocabularySize: number;
+  /** The tokens that end a generation. */
+  readonly endTokens: () => readonly number[];
+}
+
+/**
+ * The request's sampling: its own values, else the model's, else temperature 1
+ * and top_p 1 as OpenAI's, top_k 40, min_p 0.05 and a window of 64 tokens as
+ * llama-server's. `ignore_eos` bans the tokens that end a generation. Throws
+ * `invalid_request` for a bias on a token that the vocabulary lacks.
+ */
+export function samplingOf(request: CreateChatCompletionRequest, context: SamplingContext): Sampling {
+  const { defaults } = context;
+  const window = request.repeatLastN ?? 64;
+  return {
+    temperature: request.temperature ?? defaults.temperature ?? 1,
+    topK: Math.max(request.topK ?? defaults.topK ?? 40, 0),
+    topP: request.topP ?? defaults.topP ?? 1,
+    minP: request.minP ?? defaults.minP ?? 0.05,
+    seed: seedOf(request.seed),
+    repeatPenalty: request.repeatPenalty ?? defaults.repeatPenalty ?? 1,
+    frequencyPenalty: request.frequencyPenalty ?? defaults.frequencyPenalty ?? 0,
+    presencePenalty: request.presencePenalty ?? defaults.presencePenalty ?? 0,
+    penaltyWindow: window === -1 ? context.contextLength : Math.min(window, context.contextLength),
+    logitBias: biasOf(request, context),
+  };
+}
+
+/** llama.cpp's seeds have 32 bits, and the last of them stands for a random one. */
+function seedOf(seed: bigint | undefined): number {
+  if (seed === undefined || seed === -1n) return Math.floor(Math.random() * 0xffffffff);
+  return Number(BigInt.asUintN(64, seed) % 0xffffffffn);
+}
+
+function biasOf(request: CreateChatCompletionRequest, context: SamplingContext): Map<number, number> {
+  const bias = new Map<number, number>();
+  for (const [key, value] of Object.entries(request.logitBias)) {
+    const token = Number(key);
+    if (token >= context.vocabularySize) {
+      const message = `logit_bias: token ${key} is not in the vocabulary of ${context.vocabularySize} tokens`;
+      throw new LoquiError("invalid_request", message, { param: "logit_bias" });
+    }
+    bias.set(token, value === -100 ? Number.NEGATIVE_INFINITY : value);
+  }
+  if (request.ignoreEos === true) {
+    for (const token of context.endTokens()) bias.set(token, Number.NEGATIVE_INFINITY);
+  }
+  return bias;
+}

@@ -1,0 +1,134 @@
+import { Template } from "@huggingface/jinja";
+import { LoquiError } from "../errors.ts";
+
+/** A message as chat templates expect it, in the names of Hugging Face's `apply_chat_template`. */
+export interface TemplateMessage {
+  readonly role: string;
+  readonly content: string | readonly { readonly type: "text"; readonly text: string }[];
+  readonly name?: string;
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly TemplateToolCall[];
+  readonly tool_call_id?: string;
+}
+
+export interface TemplateToolCall {
+  readonly id: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; readonly arguments: unknown };
+}
+
+/** What a template is given beside the messages. */
+export interface TemplateVariables {
+  readonly messages: readonly TemplateMessage[];
+  /** Tools as parsed JSON; undefined where there are none. */
+  readonly tools?: readonly unknown[] | undefined;
+  /** Whether the text ends with the opening of the assistant's message. */
+  readonly addGenerationPrompt: boolean;
+  /** Further variables, by their names in the template. */
+  readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** Makes a prompt of a conversation. */
+export interface ChatTemplate {
+  /** The prompt. Throws `invalid_request` with the template's own words where it refuses the messages. */
+  render(variables: TemplateVariables): string;
+  /** Whether the template reads a message's content only as a list of parts. */
+  readonly wantsParts: boolean;
+  /** Whether the template reads the arguments of earlier tool calls only as JSON text, not as an object. */
+  readonly wantsArgumentsAsText: boolean;
+}
+
+/** Where a template comes from and the texts of the special tokens that it may use. */
+export interface TemplateSource {
+  /** Jinja; ChatML where the model has none, as llama-server does it. */
+  readonly chatTemplate: string | undefined;
+  readonly bosToken: string;
+  readonly eosToken: string;
+  /** Whether a prompt of this model begins with `bosToken`; a template of the model's own writes it itself. */
+  readonly addBos: boolean;
+}
+
+const chatml = `{%- for message in messages -%}
+{{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+{{- '<|im_start|>assistant\\n' -}}
+{%- endif -%}`;
+
+const reservedNames = ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"] as const;
+
+/**
+ * Compiles a chat template (Jinja, by @huggingface/jinja) and tries out which
+ * forms of content and arguments it reads. Variables are those of Hugging
+ * Face's `apply_chat_template`; `raise_exception` and `strftime_now` come with
+ * the library. Throws `model_unavailable` where the template can't be parsed.
+ */
+export function compileChatTemplate(source: TemplateSource): ChatTemplate {
+  const template = parse(source.chatTemplate ?? chatml);
+  const prefix = source.chatTemplate === undefined && source.addBos ? source.bosToken : "";
+
+  function run({ messages, tools, addGenerationPrompt, kwargs }: TemplateVariables): string {
+    const text = template.render({
+      ...kwargs,
+      messages,
+      tools: tools ?? null,
+      documents: null,
+      add_generation_prompt: addGenerationPrompt,
+      bos_token: source.bosToken,
+      eos_token: source.eosToken,
+    });
+    return prefix + text;
+  }
+
+  function shows(word: string, ...messages: TemplateMessage[]): boolean {
+    try {
+      return run({ messages, addGenerationPrompt: true }).includes(word);
+    } catch {
+      return false;
+    }
+  }
+
+  const user: TemplateMessage = { role: "user", content: "loqui-probe" };
+  const wantsParts =
+    !shows("loqui-probe", user) &&
+    shows("loqui-probe", { role: "user", content: [{ type: "text", text: "loqui-probe" }] });
+  const calling = (args: unknown): TemplateMessage => ({
+    role: "assistant",
+    content: "",
+    tool_calls: [{ id: "call_000000001", type: "function", function: { name: "probe", arguments: args } }],
+  });
+  const wantsArgumentsAsText =
+    !shows("loqui-value", user, calling({ key: "loqui-value" })) &&
+    shows("loqui-value", user, calling('{"key": "loqui-value"}'));
+
+  return {
+    wantsParts,
+    wantsArgumentsAsText,
+    render(variables) {
+      const reserved = reservedNames.find((name) => Object.hasOwn(variables.kwargs ?? {}, name));
+      if (reserved !== undefined) {
+        throw new LoquiError("invalid_request", `chat_template_kwargs must not set ${reserved}`, {
+          param: "chat_template_kwargs",
+        });
+      }
+      try {
+        return run(variables);
+      } catch (error) {
+        const words = error instanceof Error ? error.message : String(error);
+        throw new LoquiError("invalid_request", `the model's chat template refuses the messages: ${words}`, {
+          param: "messages",
+          cause: error,
+        });
+      }
+    },
+  };
+}
+
+function parse(text: string): Template {
+  try {
+    return new Template(text);
+  } catch (error) {
+    const words = error instanceof Error ? error.message : String(error);
+    throw new LoquiError("model_unavailable", `the model's chat template can't be parsed: ${words}`, { cause: error });
+  }
+}

@@ -1,0 +1,96 @@
+import {
+  type CreateChatCompletionRequest,
+  OutputModality,
+  ReasoningFormat,
+  ToolChoiceMode,
+  Verbosity,
+} from "../../gen/loqui/v1/chat_pb.ts";
+import { LoquiError } from "../errors.ts";
+
+/** A field that local models can't honour yet, and when a request needs it to be honoured. */
+interface Unsupported {
+  /** The field as JSON names it. */
+  readonly param: string;
+  readonly asked: (request: CreateChatCompletionRequest) => boolean;
+  /** What exactly is not supported; the field alone where absent. */
+  readonly what?: string;
+}
+
+/**
+ * Nothing is silently ignored: what changes the answer and can't be done is
+ * refused by name. A step that builds one of these deletes its row. Not here:
+ * what tells the server something but leaves the answer as it is (`user`,
+ * `metadata`, `prediction`, `prompt_cache_key` …), and what the schema says is
+ * for upstreams only.
+ */
+const table: readonly Unsupported[] = [
+  { param: "n", what: "`n` above 1", asked: (r) => (r.n ?? 1) > 1 },
+  { param: "tools", asked: (r) => r.tools.length > 0 && !isMode(r, ToolChoiceMode.NONE) },
+  { param: "tool_choice", what: "a `tool_choice` without `tools`", asked: (r) => r.tools.length === 0 && needsTool(r) },
+  { param: "functions", asked: (r) => r.functions.length > 0 },
+  { param: "function_call", asked: (r) => r.functionCall?.choice.case === "function" },
+  {
+    param: "response_format",
+    what: "a `response_format` other than text",
+    asked: (r) => r.responseFormat !== undefined && r.responseFormat.format.case !== "text",
+  },
+  { param: "grammar", asked: (r) => r.grammar !== undefined },
+  { param: "json_schema", asked: (r) => r.jsonSchema !== undefined },
+  { param: "guided_regex", asked: (r) => r.guidedRegex !== undefined },
+  { param: "guided_choice", asked: (r) => r.guidedChoice.length > 0 },
+  { param: "structured_outputs", asked: (r) => r.structuredOutputs !== undefined },
+  { param: "logprobs", asked: (r) => r.logprobs === true },
+  { param: "top_logprobs", asked: (r) => (r.topLogprobs ?? 0) > 0 },
+  { param: "reasoning_effort", asked: (r) => r.reasoningEffort !== undefined },
+  {
+    param: "reasoning_format",
+    asked: (r) =>
+      r.reasoningFormat === ReasoningFormat.DEEPSEEK || r.reasoningFormat === ReasoningFormat.DEEPSEEK_LEGACY,
+  },
+  { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
+  { param: "continue_final_message", asked: (r) => r.continueFinalMessage === true },
+  { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
+  { param: "dry_multiplier", asked: (r) => (r.dryMultiplier ?? 0) > 0 },
+  { param: "xtc_probability", asked: (r) => (r.xtcProbability ?? 0) > 0 },
+  { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
+  { param: "include_stop_str_in_output", asked: (r) => r.includeStopStrInOutput === true },
+  {
+    param: "skip_special_tokens",
+    what: "`skip_special_tokens` false",
+    asked: (r) => r.skipSpecialTokens === false,
+  },
+  {
+    param: "modalities",
+    what: "the modality `audio`",
+    asked: (r) => r.modalities.includes(OutputModality.AUDIO),
+  },
+  { param: "audio", asked: (r) => r.audio !== undefined },
+  { param: "verbosity", asked: (r) => r.verbosity !== undefined && r.verbosity !== Verbosity.MEDIUM },
+  { param: "web_search_options", asked: (r) => r.webSearchOptions !== undefined },
+  { param: "moderation", asked: (r) => r.moderation !== undefined },
+  { param: "retrieval", asked: (r) => r.retrieval !== undefined },
+  { param: "priority", asked: (r) => (r.priority ?? 0) !== 0 },
+  { param: "timings_per_token", asked: (r) => r.timingsPerToken === true },
+  { param: "return_progress", asked: (r) => r.returnProgress === true },
+  {
+    param: "stream_options.continuous_usage_stats",
+    asked: (r) => r.streamOptions?.continuousUsageStats === true,
+  },
+];
+
+/** Throws `unsupported` for the first field of a request that asks for what can't be done yet. */
+export function refuseUnsupported(request: CreateChatCompletionRequest): void {
+  const row = table.find(({ asked }) => asked(request));
+  if (row === undefined) return;
+  const what = row.what ?? `\`${row.param}\``;
+  throw new LoquiError("unsupported", `${what} is not supported yet by this model`, { param: row.param });
+}
+
+function isMode(request: CreateChatCompletionRequest, mode: ToolChoiceMode): boolean {
+  const choice = request.toolChoice?.choice;
+  return choice?.case === "mode" && choice.value === mode;
+}
+
+function needsTool(request: CreateChatCompletionRequest): boolean {
+  return isMode(request, ToolChoiceMode.REQUIRED) || request.toolChoice?.choice.case === "selection";
+}

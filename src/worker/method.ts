@@ -1,0 +1,36 @@
+/** What a method of the worker knows of the call beside its request. */
+export interface WorkerCall {
+  readonly requestId: string;
+  /** Whose request it is: prefixes in the KV cache are shared within a tenant only. */
+  readonly tenant: string;
+  /** Aborted when the front is gone or the deadline has passed. */
+  readonly signal: AbortSignal;
+  /**
+   * Sends encoded response messages, in one write. Never waits: what a slow
+   * reader leaves in the buffer is bounded by the context, and a sequence isn't
+   * held for it.
+   */
+  send(...messages: Uint8Array[]): void;
+}
+
+/** What a complete call took; see `loqui.worker.v1.Complete`. */
+export interface CallTotals {
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+  readonly queueMs: number;
+  readonly firstTokenMs: number;
+}
+
+/** How a call ended. */
+export interface CallResult {
+  /** The last messages, sent together with the end. */
+  readonly last: readonly Uint8Array[];
+  readonly totals: CallTotals;
+}
+
+/** The worker's side of one rpc: encoded request in, encoded responses out. Throws LoquiErrors. */
+export type WorkerMethod = (request: Uint8Array, call: WorkerCall) => Promise<CallResult>;
+
+/** Methods by the name that gRPC gives them, e.g. `loqui.v1.ChatService/StreamChatCompletion`. */
+export type WorkerMethods = ReadonlyMap<string, WorkerMethod>;
