@@ -1,9 +1,18 @@
 import type { DescMessage, Message, MessageShape } from "@bufbuild/protobuf";
-import type { Path } from "@bufbuild/protobuf/reflect";
+import { LoquiError } from "../errors.ts";
+import { messageReader } from "./decode.ts";
+import type { DecodeContext } from "./decode-context.ts";
+import { messageWriter } from "./encode.ts";
+import type { Fields, OneofValue } from "./fields.ts";
+import { formPart } from "./form.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import type { JsonSource } from "./json-source.ts";
+import { type MessagePlan, planOf } from "./plan.ts";
+import { type SourceNode, sourceTree } from "./raw-spans.ts";
 
+export { assignText } from "./assign.ts";
 export type { JsonSchema } from "./json-schema.ts";
+export { jsonPath } from "./path.ts";
 
 /**
  * What becomes of that which the schema doesn't know. Lenient: unknown members
@@ -49,13 +58,69 @@ export interface JsonCodec<D extends DescMessage> {
  * annotations are ambiguous or contradict each other, naming the field: call it
  * at boot for everything that is served.
  */
-export function jsonCodec<D extends DescMessage>(_desc: D): JsonCodec<D> {
-  throw new Error("not implemented");
+export function jsonCodec<D extends DescMessage>(desc: D): JsonCodec<D> {
+  const known = codecs.get(desc);
+  // The map holds under each descriptor the codec of its messages.
+  if (known !== undefined) return known as unknown as JsonCodec<D>;
+  const codec = compileCodec(desc);
+  codecs.set(desc, codec as unknown as JsonCodec<DescMessage>);
+  return codec;
 }
 
-/** Sets the field at a dotted path from text (path variables). Throws `invalid_request`. */
-export function assignText(_desc: DescMessage, _message: Message, _path: string, _text: string): void {
-  throw new Error("not implemented");
+const codecs = new WeakMap<DescMessage, JsonCodec<DescMessage>>();
+
+function compileCodec<D extends DescMessage>(desc: D): JsonCodec<D> {
+  const plan = planOf(desc);
+  const write = messageWriter(plan);
+  return {
+    decode: ({ text, value }, mode) =>
+      decode(
+        plan,
+        value,
+        lazy(() => sourceTree(text)),
+        mode,
+      ),
+    decodeForm(fields, mode) {
+      const { value, source } = formPart(plan, fields);
+      return decode(plan, value, () => source, mode);
+    },
+    encode: (message) => write(message as unknown as Fields),
+    schema: messageSchema(plan),
+  };
+}
+
+function decode<D extends DescMessage>(
+  plan: MessagePlan,
+  value: unknown,
+  source: () => SourceNode,
+  mode: DecodeMode,
+): Decoded<D> {
+  const context: DecodeContext = { mode, steps: [], ignored: [], source };
+  const message = messageReader(plan)(value, context, 0) as MessageShape<D>;
+  const [first] = context.ignored;
+  if (mode === "strict" && first !== undefined) {
+    const names = context.ignored.length === 1 ? "unknown parameter" : "unknown parameters";
+    throw new LoquiError("invalid_request", `${names}: ${context.ignored.join(", ")}`, {
+      param: first,
+      code: "unknown_parameter",
+    });
+  }
+  return { message, ignored: context.ignored };
+}
+
+function lazy<T>(make: () => T): () => T {
+  let value: T | undefined;
+  return () => (value ??= make());
+}
+
+/** The tag of a message whose only oneof is tagged, e.g. the name of an SSE event. */
+export function tagOf(desc: DescMessage, message: Message): string | undefined {
+  const { shape } = planOf(desc);
+  const tagged = shape.kind === "object" ? shape.members.find(({ kind }) => kind === "tagged") : undefined;
+  if (tagged?.kind !== "tagged") return undefined;
+  const { case: set } = (message as unknown as Fields)[tagged.local] as OneofValue;
+  for (const [tag, field] of tagged.alternatives) if (field.local === set) return tag;
+  return undefined;
 }
 
 /**
@@ -73,15 +138,6 @@ export function componentSchemas(
   throw new Error("not implemented");
 }
 
-/**
- * A path of protovalidate or reflection as a client knows it: JSON names, with
- * flattened wrappers and oneofs left out, e.g. `messages[0].content[1].text`.
- */
-export function jsonPath(_path: Path): string {
-  throw new Error("not implemented");
-}
-
-/** The tag of a message whose only oneof is tagged, e.g. the name of an SSE event. */
-export function tagOf(_desc: DescMessage, _message: Message): string | undefined {
-  throw new Error("not implemented");
+function messageSchema(_plan: MessagePlan): JsonSchema {
+  return {};
 }
