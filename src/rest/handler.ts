@@ -1,0 +1,200 @@
+import type { DescService } from "@bufbuild/protobuf";
+import type { DecodeMode } from "../codec/codec.ts";
+import { LoquiError } from "../errors.ts";
+import { requestIdFrom } from "../request-context.ts";
+import type { Dispatcher } from "../services/dispatcher.ts";
+import { type Binding, httpBodyTypeName, type Target } from "./bindings.ts";
+import { eventStreamHeaders } from "./event-stream.ts";
+import { createExchange, type Exchange } from "./exchange.ts";
+import { type HttpRequest, type HttpResponse, headerOf, send, targetOf } from "./http.ts";
+import { bytesResponder, eventResponder, type Responder, unaryResponder } from "./invoke.ts";
+import { type RestLimits, restLimits } from "./limits.ts";
+import type { OpenApiInfo } from "./openapi.ts";
+import { openApiDocument, openApiPath, sendOpenApi } from "./openapi-response.ts";
+import { createReplier } from "./reply.ts";
+import { createRequestReader, type RequestReader } from "./request.ts";
+import { createRouteTable, type RouteMatch, type RouteTable } from "./routes.ts";
+
+/** What is known of a request that failed. */
+export interface FailedRequest {
+  readonly requestId: string;
+  readonly httpMethod: string;
+  readonly path: string;
+  /** The dispatcher has its record, so that it needs no other. */
+  readonly dispatched: boolean;
+}
+
+export interface RestOptions {
+  readonly dispatcher: Dispatcher;
+  /** What REST reaches. Default: all that the dispatcher serves. */
+  readonly services?: readonly DescService[];
+  /** What is left out has its default. */
+  readonly limits?: Partial<RestLimits>;
+  /** Members that the schema doesn't know are refused; `x-loqui-strict: 1` asks for it per request. Default: false. */
+  readonly strict?: boolean;
+  /** What /openapi.json says of the server. */
+  readonly info?: OpenApiInfo;
+  /** Takes each error that a request ended with. Default: none is told. */
+  readonly onError?: (error: LoquiError, request: FailedRequest) => void;
+}
+
+/** Answers every request; see {@link createRestHandler}. */
+export interface RestHandler {
+  (request: HttpRequest, response: HttpResponse): void;
+  readonly routeTable: RouteTable;
+}
+
+interface Endpoint {
+  readonly read: RequestReader;
+  readonly responders: ReadonlyMap<Target, Responder>;
+}
+
+/**
+ * REST as one more protocol over the dispatcher, compiled from descriptors:
+ * google.api.http says where a method lives, `loqui.rest.v1.method` how it is
+ * spoken to. Throws where the schema contradicts itself.
+ *
+ * The handler takes requests of both HTTP versions, answers each, and never
+ * throws. Every wait is bounded: the body by `bodyTimeoutMs`, the answer by the
+ * call's deadline, the client's reading by `writeTimeoutMs`.
+ */
+export function createRestHandler(options: RestOptions): RestHandler {
+  const { dispatcher, strict = false } = options;
+  const limits = restLimits(options.limits);
+  const services = options.services ?? dispatcher.services;
+  const routeTable = createRouteTable(services);
+  const endpoints = new Map(routeTable.bindings.map((binding) => [binding, compileEndpoint(binding, limits)]));
+  const openApi = openApiDocument({ services, routeTable, ...(options.info && { info: options.info }) });
+
+  const dispatched = new WeakSet<Exchange>();
+
+  async function serve(exchange: Exchange, path: string, query: string): Promise<void> {
+    const { request, response } = exchange;
+    const httpMethod = request.method ?? "GET";
+    if (path === openApiPath && (httpMethod === "GET" || httpMethod === "HEAD")) {
+      const document = openApi();
+      exchange.end();
+      sendOpenApi(request, response, document, limits.writeTimeoutMs);
+      return;
+    }
+    const match = path === openApiPath ? openApiOnly : routeTable.match(httpMethod, path);
+    if (match.kind === "not_found") throw new LoquiError("not_found", `there is no ${shown(path)}`);
+    if (match.kind === "method_not_allowed") {
+      const allow = match.allow.join(", ");
+      response.setHeader("allow", allow);
+      if (httpMethod !== "OPTIONS") {
+        throw new LoquiError("method_not_allowed", `${shown(path)} takes ${allow}, not ${httpMethod}`);
+      }
+      exchange.end();
+      send(request, response, 204, {}, "", limits.writeTimeoutMs);
+      return;
+    }
+
+    const { binding, variables } = match;
+    exchange.errorFormat = binding.errorFormat;
+    const endpoint = endpoints.get(binding);
+    if (endpoint === undefined) throw new Error(`${binding.template.source} was not compiled`);
+    const mode: DecodeMode = strict || headerOf(request, "x-loqui-strict") === "1" ? "strict" : "lenient";
+    const { target, message, ignored } = await endpoint.read(request, variables, query, mode);
+    if (exchange.ended) return;
+    if (ignored.length > 0) response.setHeader("x-loqui-ignored", ignoredHeader(ignored));
+    if (httpMethod === "HEAD" && target.method.methodKind !== "unary") {
+      // A stream has no length to tell, and nobody would read it.
+      for (const [name, value] of Object.entries(target.sse ? eventStreamHeaders : {})) response.setHeader(name, value);
+      exchange.end();
+      response.end();
+      return;
+    }
+    const responder = endpoint.responders.get(target);
+    if (responder === undefined) throw new Error(`${target.method.name} was not compiled`);
+    dispatched.add(exchange);
+    await responder(exchange, dispatcher.run(target.method, message, exchange.call()));
+  }
+  function handle(request: HttpRequest, response: HttpResponse): void {
+    const { path, query } = targetOf(request);
+    const requestId = requestIdOf(request, response);
+    response.setHeader("x-request-id", requestId);
+    const timeoutMs = timeoutOf(request, limits.maxTimeoutMs);
+    const exchange = createExchange(request, response, {
+      requestId,
+      timeoutMs: timeoutMs ?? limits.maxTimeoutMs,
+      onError: (error) =>
+        options.onError?.(error, {
+          requestId,
+          httpMethod: request.method ?? "",
+          path,
+          dispatched: dispatched.has(exchange),
+        }),
+    });
+    if (timeoutMs === undefined) {
+      const given = headerOf(request, "x-request-timeout");
+      exchange.fail(new LoquiError("invalid_request", `x-request-timeout ${given} is not a number of seconds`));
+      return;
+    }
+    // The dispatcher keeps the deadline; this is for handlers that don't notice.
+    const overdue = setTimeout(
+      () => exchange.fail(new LoquiError("timeout", `the deadline of ${timeoutMs} ms has passed`)),
+      timeoutMs + graceMs,
+    );
+    serve(exchange, path, query)
+      .catch((error) => exchange.fail(error))
+      .finally(() => clearTimeout(overdue));
+  }
+
+  return Object.assign(handle, { routeTable });
+}
+
+const openApiOnly: RouteMatch = { kind: "method_not_allowed", allow: ["GET", "HEAD", "OPTIONS"] };
+
+/** What a handler may take to notice that its time is over. */
+const graceMs = 2_000;
+
+function compileEndpoint(binding: Binding, limits: RestLimits): Endpoint {
+  const read = createRequestReader(binding, {
+    bytes: limits.bodyBytes,
+    timeoutMs: limits.bodyTimeoutMs,
+    parts: limits.multipartParts,
+    files: limits.multipartFiles,
+    fieldBytes: limits.multipartFieldBytes,
+  });
+  const responders = binding.targets.map((target): [Target, Responder] => {
+    if (target.method.methodKind === "unary") {
+      return [target, unaryResponder(createReplier(binding, target), limits)];
+    }
+    if (target.method.output.typeName === httpBodyTypeName) return [target, bytesResponder(limits)];
+    return [target, eventResponder(target, limits)];
+  });
+  return { read, responders: new Map(responders) };
+}
+
+/** The layer around may have chosen one for its own log. */
+function requestIdOf(request: HttpRequest, response: HttpResponse): string {
+  const chosen = response.getHeader("x-request-id");
+  return typeof chosen === "string" ? chosen : requestIdFrom(headerOf(request, "x-request-id"));
+}
+
+/** `x-request-timeout` in milliseconds, at most the server's own; undefined where it is no number of seconds. */
+function timeoutOf(request: HttpRequest, maxTimeoutMs: number): number | undefined {
+  const header = headerOf(request, "x-request-timeout");
+  if (header === undefined) return maxTimeoutMs;
+  if (!/^\d{1,12}(?:\.\d{1,9})?$/.test(header)) return undefined;
+  return Math.min(Math.ceil(Number(header) * 1000), maxTimeoutMs);
+}
+
+/** A path in a message: what a client sent, but not all of it if it is long. */
+function shown(path: string): string {
+  return path.length > 200 ? `${path.slice(0, 200)}…` : path;
+}
+
+const ignoredHeaderBytes = 1024;
+
+/** The names, percent-encoded, as many of them as fit. */
+function ignoredHeader(names: readonly string[]): string {
+  let header = "";
+  for (const name of names) {
+    const next = `${header === "" ? "" : ","}${encodeURIComponent(name.toWellFormed())}`;
+    if (header.length + next.length > ignoredHeaderBytes) break;
+    header += next;
+  }
+  return header;
+}

@@ -1,0 +1,139 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from "node:http2";
+
+/** A request of either HTTP version; Node's compatibility layer makes them alike. */
+export type HttpRequest = IncomingMessage | Http2ServerRequest;
+
+/** The response to an {@link HttpRequest}. */
+export type HttpResponse = ServerResponse | Http2ServerResponse;
+
+/** The path and the query of a request target, neither of them decoded. */
+export function targetOf(request: HttpRequest): { path: string; query: string } {
+  let target = request.url ?? "";
+  // Absolute form (RFC 9112, 3.2.2): what proxies are sent.
+  const absolute = /^https?:\/\/[^/?]*/i.exec(target);
+  if (absolute !== null) target = target.slice(absolute[0].length);
+  const fragment = target.indexOf("#");
+  if (fragment !== -1) target = target.slice(0, fragment);
+  const question = target.indexOf("?");
+  if (question === -1) return { path: target, query: "" };
+  return { path: target.slice(0, question), query: target.slice(question + 1) };
+}
+
+/** A header's value; those that came several times are joined by commas. */
+export function headerOf(request: HttpRequest, name: string): string | undefined {
+  const value = request.headers[name];
+  return Array.isArray(value) ? value.join(", ") : value;
+}
+
+/** A media type and its parameters, in lower case but for the parameters' values. */
+export interface MediaType {
+  readonly type: string;
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/** Parses a `content-type` header; undefined where there is none. */
+export function mediaTypeOf(request: HttpRequest): MediaType | undefined {
+  const header = headerOf(request, "content-type");
+  if (header === undefined) return undefined;
+  const [type = "", ...rest] = header.split(";");
+  const parameters = new Map<string, string>();
+  for (const parameter of rest) {
+    const equals = parameter.indexOf("=");
+    if (equals === -1) continue;
+    const value = parameter.slice(equals + 1).trim();
+    parameters.set(parameter.slice(0, equals).trim().toLowerCase(), value.replace(/^"(.*)"$/, "$1"));
+  }
+  return { type: type.trim().toLowerCase(), parameters };
+}
+
+/** Whether a request announces a body, be it empty. */
+export function announcesBody(request: HttpRequest): boolean {
+  if ("stream" in request) return !request.stream.endAfterHeaders;
+  return request.headers["transfer-encoding"] !== undefined || (headerOf(request, "content-length") ?? "0") !== "0";
+}
+
+/** Writes a piece of a response; false where the receiver is slower. */
+export function write(response: HttpResponse, data: string | Uint8Array): boolean {
+  // The two overloads are alike, but TypeScript can't call their union.
+  return "stream" in response ? response.write(data) : response.write(data);
+}
+
+/** Ends a response so that its receiver can't take what it has for the whole. */
+export function breakOff(response: HttpResponse): void {
+  if ("stream" in response && response.stream !== undefined) {
+    response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  } else {
+    response.destroy();
+  }
+}
+
+/**
+ * Sends a response in one piece; a HEAD request gets the headers only.
+ *
+ * A receiver that doesn't take a large one within `writeTimeoutMs` is cut off.
+ * Where the request's body has not been read to its end, the connection goes on
+ * to be read for a moment, so that a client that is still sending finds the
+ * response instead of a reset connection.
+ */
+export function send(
+  request: HttpRequest,
+  response: HttpResponse,
+  status: number,
+  headers: Readonly<Record<string, string>>,
+  body: string | Uint8Array,
+  writeTimeoutMs: number,
+): void {
+  if (response.headersSent || response.writableEnded || response.destroyed) return;
+  // Not writeHead: its overloads differ between the two HTTP versions.
+  response.statusCode = status;
+  for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+  const bytes = typeof body === "string" ? Buffer.from(body) : body;
+  if (status !== 204 && status !== 304) response.setHeader("content-length", String(bytes.byteLength));
+  if (!request.complete && announcesBody(request)) {
+    sendEarly(request, response, bytes);
+    return;
+  }
+  if (request.method === "HEAD") response.end();
+  else response.end(bytes);
+  if (bytes.byteLength > smallBytes) {
+    const timer = setTimeout(() => breakOff(response), writeTimeoutMs);
+    response.once("close", () => clearTimeout(timer));
+  }
+}
+
+/** Fits into the socket's buffers: there is nobody to wait for. */
+const smallBytes = 64 * 1024;
+
+/** How long, and how many bytes, a client may go on sending after it was refused. */
+const lingerMs = 1_000;
+const lingerBytes = 16 * 1024 * 1024;
+
+function sendEarly(request: HttpRequest, response: HttpResponse, body: Uint8Array): void {
+  if ("stream" in response) {
+    const { stream } = response;
+    if (request.method === "HEAD") response.end();
+    else response.end(body);
+    // RFC 9113, 8.1: a reset without error asks the client to stop sending.
+    response.once("finish", () => stream?.close(constants.NGHTTP2_NO_ERROR));
+    return;
+  }
+  // The whole response is out before the end of it closes the connection.
+  response.setHeader("connection", "close");
+  if (request.method !== "HEAD") response.write(body);
+  let bytes = 0;
+  const finish = () => {
+    clearTimeout(timer);
+    request.off("data", count);
+    response.end();
+  };
+  const count = (chunk: Uint8Array) => {
+    bytes += chunk.byteLength;
+    if (bytes > lingerBytes) finish();
+  };
+  const timer = setTimeout(finish, lingerMs);
+  request.on("data", count);
+  request.once("end", finish);
+  request.once("close", finish);
+  request.resume();
+}
