@@ -46,11 +46,31 @@ const modelId = z
 /** Values used where a request leaves the field out; the same bounds as the request's. */
 const samplingDefaults = z.strictObject({
   temperature: z.number().min(0).max(2).optional(),
-  top_p: z.number().gt(0).max(1).optional(),
-  top_k: z.int().min(0).max(1_000_000).optional(),
+  top_p: z.number().min(0).max(1).optional(),
+  top_k: z.int().min(-1).max(1_048_576).optional(),
   min_p: z.number().min(0).max(1).optional(),
-  repeat_penalty: z.number().gt(0).max(10).optional(),
-  max_tokens: z.int().min(1).max(10_000_000).optional(),
+  repeat_penalty: z.number().min(0.01).max(10).optional(),
+  frequency_penalty: z.number().min(-2).max(2).optional(),
+  presence_penalty: z.number().min(-2).max(2).optional(),
+  max_tokens: z.int().min(0).max(2_147_483_647).optional(),
+});
+
+/** How a model is loaded; what is absent is chosen when it loads. */
+const parameters = z.strictObject({
+  /** The longest context of one request, in tokens; the model's own where absent, at most 8192 then. */
+  n_ctx: z.int().min(8).max(16_777_216).optional(),
+  /** Requests that decode at the same time; the KV cache has room for `n_ctx` tokens for each. */
+  sequences: z.int().min(1).max(256).default(4),
+  /** Tokens that one step evaluates. */
+  batch_size: z.int().min(8).max(65_536).default(512),
+  /** Prompt tokens that one step evaluates while others generate. */
+  prefill_chunk: z.int().min(1).max(65_536).default(128),
+  /** Threads to compute with; measured at load where absent. */
+  threads: z.int().min(1).max(1024).optional(),
+  /** Requests that wait; more are refused. */
+  max_queue: z.int().min(0).max(1_000_000).default(256),
+  /** A Jinja template to use instead of the model's own. */
+  chat_template: z.string().min(1).max(262_144).optional(),
 });
 
 const modelSchema = z.strictObject({
@@ -58,25 +78,22 @@ const modelSchema = z.strictObject({
   type: z.enum(modelTypes),
   capabilities: z.array(z.preprocess(canonical(capabilityAliases), z.enum(capabilities))).default([]),
   engine: z.preprocess(canonical(engineAliases), z.enum(engines)),
-  /** The weights; relative paths start at the folder of the file that names them. */
-  path: z.string().min(1),
-  aliases: z.array(modelId).max(32).default([]),
-  description: z.string().max(4096).default(""),
+  /** Where the weights are; a relative path starts at the folder of the file that names it. */
+  source: z.strictObject({ path: z.string().min(1).max(4096) }),
+  aliases: z.array(modelId).max(64).default([]),
+  description: z.string().max(4096).optional(),
   license: z.string().max(256).optional(),
-  /** The longest context of one request, in tokens; the model's own where absent (at most 8192 then). */
-  context_length: z.int().min(8).max(16_777_216).optional(),
-  /** Requests that decode at the same time. */
-  sequences: z.int().min(1).max(256).default(4),
-  /** Threads to decode with; measured at load where absent. */
-  threads: z.int().min(1).max(1024).optional(),
+  parameters: parameters.prefault({}),
   defaults: samplingDefaults.default({}),
+  /** Switched off: listed, but answers nothing. */
+  disabled: z.boolean().default(false),
   /** Loaded when the server starts, where MODELS names no models. */
   preload: z.boolean().default(false),
 });
 
 const fileSchema = z.strictObject({ models: z.array(modelSchema).default([]) });
 
-/** A model's configuration, its path absolute. */
+/** An entry of a models file, its path absolute. */
 export type ModelConfig = z.output<typeof modelSchema>;
 
 /**
@@ -97,7 +114,7 @@ export function readModelsFile(path: string): ModelConfig[] {
   const twice = ids.find((id, index) => ids.indexOf(id) !== index);
   if (twice !== undefined) throw new ConfigError(`${path}: the id ${twice} stands twice`);
   const folder = dirname(resolve(path));
-  return result.data.models.map((model) => ({ ...model, path: resolve(folder, model.path) }));
+  return result.data.models.map((model) => ({ ...model, source: { path: resolve(folder, model.source.path) } }));
 }
 
 /** A model made of nothing but the path of a .gguf file: its name is the file's. */
@@ -114,7 +131,7 @@ export function modelOfFile(path: string): ModelConfig {
     type: "chat",
     capabilities: ["chat-completion"],
     engine: "llama.cpp",
-    path: absolute,
+    source: { path: absolute },
     preload: true,
   });
   if (!result.success) throw new ConfigError(`MODELS: ${path}: ${describeIssue(result.error)}`);

@@ -109,7 +109,7 @@ function selectModels(known: Map<string, ModelConfig>, names: readonly string[] 
     if (known.has(name)) chosen.add(name);
     else if (/\.gguf$/i.test(name)) {
       const model = modelOfFile(name);
-      if (known.has(model.id) && known.get(model.id)?.path !== model.path)
+      if (known.has(model.id) && known.get(model.id)?.source.path !== model.source.path)
         throw new ConfigError(`MODELS: ${name}: the id ${model.id} is taken by another model`);
       known.set(model.id, model);
       chosen.add(model.id);

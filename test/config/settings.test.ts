@@ -6,7 +6,7 @@ import { ConfigError } from "../../src/config/config-error.ts";
 import { readSettings } from "../../src/config/settings.ts";
 
 const entry = (id: string, more = "") =>
-  `  - {id: ${id}, type: chat, engine: llama.cpp, path: weights/${id.split("/").at(-1)}.gguf${more}}\n`;
+  `  - {id: ${id}, type: chat, engine: llama.cpp, source: {path: weights/${id.split("/").at(-1)}.gguf}${more}}\n`;
 
 let root: string;
 beforeEach(() => {
@@ -28,7 +28,7 @@ describe("settings", () => {
       drainMs: 30_000,
       requestTimeoutMs: 600_000,
     });
-    expect(settings.models.map((model) => [model.id, model.preload, model.sequences])).toEqual([
+    expect(settings.models.map((model) => [model.id, model.preload, model.parameters.sequences])).toEqual([
       ["acme/one", true, 4],
       ["acme/two", false, 4],
     ]);
@@ -40,16 +40,16 @@ describe("settings", () => {
   });
 
   it("starts a model's path at the folder of its file", () => {
-    expect(readSettings({}, {}, root).models[0]?.path).toBe(join(root, "weights/one.gguf"));
+    expect(readSettings({}, {}, root).models[0]?.source.path).toBe(join(root, "weights/one.gguf"));
   });
 
   it("lets models.local.yaml replace an entry and add one", () => {
     writeFileSync(
       join(root, "models.local.yaml"),
-      `models:\n${entry("acme/one", ", sequences: 9")}${entry("acme/three", ", aliases: [gpt-4o]")}`,
+      `models:\n${entry("acme/one", ", parameters: {sequences: 9}")}${entry("acme/three", ", aliases: [gpt-4o]")}`,
     );
     const models = readSettings({}, {}, root).models;
-    expect(models.map((model) => [model.id, model.sequences])).toEqual([
+    expect(models.map((model) => [model.id, model.parameters.sequences])).toEqual([
       ["acme/one", 9],
       ["acme/two", 4],
       ["acme/three", 4],
@@ -70,7 +70,7 @@ describe("settings", () => {
   it("accepts the aliases of capabilities and engines", () => {
     writeFileSync(
       join(root, "models.local.yaml"),
-      "models:\n  - {id: a, type: chat, engine: llamacpp, capabilities: [text_generation], path: a.gguf}\n",
+      "models:\n  - {id: a, type: chat, engine: llamacpp, capabilities: [text_generation], source: {path: a.gguf}}\n",
     );
     expect(readSettings({}, {}, root).models[2]).toMatchObject({
       engine: "llama.cpp",
@@ -93,10 +93,10 @@ describe("settings", () => {
 
   it.each([
     ["models: [", /models\.local\.yaml: /],
-    ["models:\n  - {id: a, type: chat, engine: llama.cpp}\n", /models\[0\]\.path: /],
-    ["models:\n  - {id: a, type: chat, engine: warp, path: a}\n", /models\[0\]\.engine: .*"llama\.cpp"/],
-    ["models:\n  - {id: a, type: chat, engine: llama.cpp, path: a, colour: red}\n", /models\[0\]: .*colour/],
-    ["models:\n  - {id: ../a, type: chat, engine: llama.cpp, path: a}\n", /models\[0\]\.id: may hold letters/],
+    ["models:\n  - {id: a, type: chat, engine: llama.cpp}\n", /models\[0\]\.source: /],
+    ["models:\n  - {id: a, type: chat, engine: warp, source: {path: a}}\n", /models\[0\]\.engine: .*"llama\.cpp"/],
+    ["models:\n  - {id: a, type: chat, engine: llama.cpp, source: {path: a}, colour: red}\n", /models\[0\]: .*colour/],
+    ["models:\n  - {id: ../a, type: chat, engine: llama.cpp, source: {path: a}}\n", /models\[0\]\.id: may hold letters/],
     [`models:\n${entry("a")}${entry("a")}`, /the id a stands twice/],
     [`models:\n${entry("a", ", aliases: [acme/one]")}`, /acme\/one names both acme\/one and a/],
   ])("refuses the models file %j", (text, message) => {

@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+import { Command, InvalidArgumentError, Option } from "commander";
+import { ConfigError } from "../config/config-error.ts";
+import { CommandError } from "./command-error.ts";
+import type { RunOptions } from "./run.ts";
+
+/** Flags of a setting: `LOQUI_LOG_LEVEL` is `--log-level`. */
+const settingFlags: readonly [flag: string, setting: string, description: string][] = [
+  ["--host <address>", "HOST", "address to listen on (127.0.0.1)"],
+  ["--port <number>", "PORT", "port to listen on, 0 for any (8000)"],
+  ["--models <list>", "MODELS", "models to load at start: ids or .gguf paths, comma-separated"],
+  ["--config <file>", "LOQUI_CONFIG", "a models file beside models.yaml and models.local.yaml"],
+  ["--home <folder>", "LOQUI_HOME", "folder of your own models (~/.loqui)"],
+  ["--strict", "LOQUI_STRICT", "refuse unknown request fields instead of listing them in x-loqui-ignored"],
+  ["--load-on-demand <yes|no>", "LOQUI_LOAD_ON_DEMAND", "load a model when a request names it (yes)"],
+  ["--log-level <level>", "LOQUI_LOG_LEVEL", "fatal, error, warn, info, debug, trace or silent (info)"],
+  ["--cors-origins <list>", "LOQUI_CORS_ORIGINS", "origins of web pages that may call, comma-separated (none)"],
+  ["--drain-seconds <number>", "LOQUI_DRAIN_SECONDS", "time that requests in flight get when the server ends (30)"],
+  ["--request-timeout-seconds <number>", "LOQUI_REQUEST_TIMEOUT_SECONDS", "the longest a request may take (600)"],
+];
+
+const program = new Command("loqui")
+  .description("Serves AI models over gRPC, gRPC-Web, Connect and the OpenAI REST API, on one port.")
+  .showHelpAfterError("(--help lists what there is)")
+  .configureHelp({ showGlobalOptions: true });
+
+withSettings(program.command("serve"))
+  .description("start the server")
+  .action(async (options: Record<string, unknown>) => {
+    const { serve } = await import("./serve.ts");
+    await serve(flagsOf(options));
+  });
+
+withSettings(program.command("run"))
+  .description("stream a model's answer to the terminal; uses the server at HOST:PORT if one answers, else starts its own")
+  .argument("<model>", "id or alias of a model, or the path of a .gguf file")
+  .argument("<prompt>", "what to say to it; - reads standard input")
+  .option("--system <text>", "a system message before the prompt")
+  .option("--max-tokens <number>", "the most tokens to generate", toNumber)
+  .option("--temperature <number>", "0 to 2", toNumber)
+  .option("--seed <number>", "for the same answer again", toNumber)
+  .action(async (model: string, prompt: string, options: RunOptions & Record<string, unknown>) => {
+    const { run } = await import("./run.ts");
+    await run(model, prompt, options, flagsOf(options));
+  });
+
+function toNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It is not a number.");
+  return value;
+}
+
+function withSettings(command: Command): Command {
+  for (const [flag, setting, description] of settingFlags) {
+    command.addOption(new Option(flag, `${description} [${setting}]`));
+  }
+  return command;
+}
+
+/** Options by the names that the environment has for them. */
+function flagsOf(options: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(
+    settingFlags.flatMap(([flag, setting]) => {
+      const value = options[new Option(flag).attributeName()];
+      return value === undefined ? [] : [[setting, value]];
+    }),
+  );
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (!(error instanceof ConfigError || error instanceof CommandError)) throw error;
+  process.stderr.write(`loqui: ${error.message}\n`);
+  process.exitCode = 1;
+}

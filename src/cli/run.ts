@@ -1,0 +1,80 @@
+import { createClient } from "@connectrpc/connect";
+import { createConnectTransport } from "@connectrpc/connect-node";
+import { text } from "node:stream/consumers";
+import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { packageRoot } from "../config/package-root.ts";
+import { readSettings } from "../config/settings.ts";
+import { startLoqui } from "../loqui.ts";
+import { CommandError } from "./command-error.ts";
+
+/** What `loqui run` takes beside the settings. */
+export interface RunOptions {
+  readonly system?: string;
+  readonly maxTokens?: number;
+  readonly temperature?: number;
+  readonly seed?: number;
+}
+
+/**
+ * Streams a model's answer to standard output. Talks to the server at HOST:PORT
+ * where one answers, else starts one of its own with just that model.
+ */
+export async function run(
+  model: string,
+  prompt: string,
+  options: RunOptions,
+  flags: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const words = prompt === "-" ? await text(process.stdin) : prompt;
+  const system = options.system === undefined ? [] : [message(ChatRole.SYSTEM, options.system)];
+  const target = await findServer(flags, model);
+  try {
+    const client = createClient(ChatService, createConnectTransport({ baseUrl: target.url, httpVersion: "1.1" }));
+    const chunks = client.streamChatCompletion({
+      model: target.model,
+      messages: [...system, message(ChatRole.USER, words)],
+      ...(options.maxTokens !== undefined && { maxTokens: options.maxTokens }),
+      ...(options.temperature !== undefined && { temperature: options.temperature }),
+      ...(options.seed !== undefined && { seed: BigInt(options.seed) }),
+    });
+    for await (const chunk of chunks) process.stdout.write(chunk.choices[0]?.delta?.content ?? "");
+    process.stdout.write("\n");
+  } catch (error) {
+    throw new CommandError(error instanceof Error ? error.message : String(error));
+  } finally {
+    await target.close();
+  }
+}
+
+function message(role: ChatRole, words: string) {
+  return { role, content: { content: { case: "text" as const, value: words } } };
+}
+
+interface Target {
+  readonly url: string;
+  /** The model's name there. */
+  readonly model: string;
+  close(): Promise<void>;
+}
+
+async function findServer(flags: Readonly<Record<string, unknown>>, model: string): Promise<Target> {
+  const { host, port } = readSettings(process.env, flags, packageRoot);
+  const url = `http://${host}:${port}`;
+  if (await answers(url, model)) return { url, model, close: async () => {} };
+  const settings = readSettings(process.env, { ...flags, MODELS: model }, packageRoot);
+  const chosen = settings.models.find((candidate) => candidate.preload);
+  if (chosen === undefined) throw new CommandError(`no model is called ${model}`);
+  const own = await startLoqui({ ...settings, port: 0, logLevel: "error" });
+  return { url: own.url, model: chosen.id, close: () => own.close() };
+}
+
+/** Whether a loqui that knows the model listens there. */
+async function answers(url: string, model: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${url}/v1/models/${model}`, { signal: AbortSignal.timeout(1000) });
+    const body = (await response.json()) as { object?: unknown; engine?: unknown };
+    return response.ok && body.object === "model" && body.engine !== undefined;
+  } catch {
+    return false;
+  }
+}

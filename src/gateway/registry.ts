@@ -1,0 +1,105 @@
+import { statSync } from "node:fs";
+import type { Backend } from "../backends/backend.ts";
+import type { WorkerBackend } from "../backends/worker/worker-backend.ts";
+import type { ModelConfig } from "../config/models-file.ts";
+import { LoquiError } from "../errors.ts";
+import { nearestNames } from "./nearest-names.ts";
+
+/** A model that the server knows, with the worker that runs it. */
+export interface RegisteredModel {
+  readonly config: ModelConfig;
+  readonly worker: WorkerBackend;
+  /** When its files were last changed, in Unix seconds. */
+  readonly created: number;
+  /** Size of its files; undefined where they are not on disk. */
+  readonly sizeBytes: number | undefined;
+}
+
+/** Where a model stands; as in `ModelState` of the schema, in lower case. */
+export type LifeState = "not_downloaded" | "available" | "loading" | "ready" | "unloading" | "failed";
+
+/** Which models there are, and which backends answer for a name. */
+export interface Registry extends AsyncDisposable {
+  /** All models, in the order of the files. */
+  readonly models: readonly RegisteredModel[];
+  /** The model of an id or alias. Throws `model_not_found` with the nearest names. */
+  get(name: string): RegisteredModel;
+  /**
+   * The backends that answer for a name, best first. Throws `model_not_found`,
+   * and `model_unavailable` for a model that is disabled, or not loaded where
+   * loading on demand is off.
+   */
+  resolve(name: string): { model: RegisteredModel; backends: readonly Backend[] };
+  /** Where a model stands now. */
+  stateOf(model: RegisteredModel): LifeState;
+  /** Starts to load every model that its configuration wants loaded. */
+  preload(): void;
+  /** Whether every preloaded model is ready or has failed. */
+  readonly settled: boolean;
+}
+
+export interface RegistryOptions {
+  readonly models: readonly ModelConfig[];
+  readonly loadOnDemand: boolean;
+  readonly createWorker: (config: ModelConfig) => WorkerBackend;
+}
+
+export function createRegistry(options: RegistryOptions): Registry {
+  const models = options.models.map((config): RegisteredModel => {
+    const file = statSync(config.source.path, { throwIfNoEntry: false });
+    return {
+      config,
+      worker: options.createWorker(config),
+      created: Math.floor((file?.mtimeMs ?? Date.now()) / 1000),
+      sizeBytes: file?.size,
+    };
+  });
+  const byName = new Map(models.flatMap((model) => [model.config.id, ...model.config.aliases].map((name) => [name, model])));
+
+  function get(name: string): RegisteredModel {
+    const model = byName.get(name);
+    if (model !== undefined) return model;
+    const nearest = nearestNames(name, byName.keys());
+    const hint = nearest.length === 0 ? "GET /v1/models lists those there are" : `did you mean ${nearest.join(" or ")}?`;
+    throw new LoquiError("model_not_found", `the model \`${name.slice(0, 512)}\` does not exist; ${hint}`, { param: "model" });
+  }
+
+  function stateOf(model: RegisteredModel): LifeState {
+    const { state } = model.worker;
+    return state === "available" && model.sizeBytes === undefined ? "not_downloaded" : state;
+  }
+
+  return {
+    models,
+    get,
+    stateOf,
+    resolve(name) {
+      const model = get(name);
+      if (model.config.disabled) throw new LoquiError("model_unavailable", `the model ${name} is disabled`);
+      const state = stateOf(model);
+      if (state === "not_downloaded") {
+        throw new LoquiError("model_unavailable", `the files of the model ${name} are not on this machine`);
+      }
+      if (state === "available" && !options.loadOnDemand) {
+        throw new LoquiError("model_unavailable", `the model ${name} is not loaded, and loading on demand is off`);
+      }
+      return { model, backends: [model.worker] };
+    },
+    preload() {
+      for (const model of models) {
+        // A failure is the worker's state and its log line; others go on.
+        if (model.config.preload && !model.config.disabled) model.worker.load(AbortSignal.any([])).catch(() => {});
+      }
+    },
+    get settled() {
+      return models.every((model) => !model.config.preload || model.config.disabled || isSettled(stateOf(model)));
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(models.map((model) => model.worker[Symbol.asyncDispose]()));
+    },
+  };
+}
+
+function isSettled(state: LifeState): boolean {
+  return state !== "loading" && state !== "available";
+}

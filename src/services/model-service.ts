@@ -1,0 +1,90 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  ListModelsResponseSchema,
+  type Model,
+  ModelSchema,
+  ModelService,
+  ModelState,
+  ModelStateFilter,
+} from "../../gen/loqui/v1/model_pb.ts";
+import { jsonCodec } from "../codec/codec.ts";
+import { parseJson } from "../codec/json-source.ts";
+import type { RegisteredModel, Registry } from "../gateway/registry.ts";
+import { implement, type ServiceImplementation } from "./handlers.ts";
+
+/** The models of a registry: listed, described, loaded and unloaded. */
+export function createModelService(registry: Registry): ServiceImplementation {
+  const describe = (model: RegisteredModel) => describeModel(model, registry);
+  return implement(ModelService, {
+    async listModels(request) {
+      const data = registry.models.map(describe).filter(
+        (model) =>
+          (request.type.length === 0 || request.type.includes(model.type)) &&
+          (request.provider.length === 0 || request.provider.includes(model.provider ?? "")) &&
+          request.capability.every((capability) => model.capabilities.includes(capability)) &&
+          matchesState(model.state, request.state),
+      );
+      return create(ListModelsResponseSchema, { object: "list", data });
+    },
+
+    async getModel(request) {
+      return { ...describe(registry.get(request.model)), id: request.model };
+    },
+
+    async loadModel(request, context) {
+      context.record.model = request.model;
+      const { model } = registry.resolve(request.model);
+      await model.worker.load(context.signal);
+      return describe(model);
+    },
+
+    async unloadModel(request, context) {
+      context.record.model = request.model;
+      const model = registry.get(request.model);
+      await model.worker.unload({ force: request.force ?? false, signal: context.signal });
+      return describe(model);
+    },
+  });
+}
+
+/** Without a filter: what can answer now or on demand. */
+function matchesState(state: ModelState, wanted: readonly ModelStateFilter[]): boolean {
+  if (wanted.length === 0) return state !== ModelState.NOT_DOWNLOADED && state !== ModelState.DOWNLOADING;
+  // The filter's numbers are the state's, and one more for all.
+  return wanted.some((filter) => filter === ModelStateFilter.ALL || Number(filter) === state);
+}
+
+const modelCodec = jsonCodec(ModelSchema);
+
+/** A model as it stands now. Settings and schema share their names, so the codec does the mapping. */
+function describeModel(model: RegisteredModel, registry: Registry): Model {
+  const { config, worker } = model;
+  const { info, lastError } = worker;
+  const state = registry.stateOf(model);
+  const json = {
+    id: config.id,
+    object: "model",
+    created: model.created,
+    owned_by: "local",
+    provider: "local",
+    type: config.type,
+    capabilities: config.capabilities,
+    engine: config.engine,
+    state,
+    in_flight: worker.inFlight,
+    context_length: info?.contextLength ?? config.parameters.n_ctx,
+    size_bytes: model.sizeBytes,
+    license: config.license ?? info?.license,
+    description: config.description ?? info?.description,
+    parameters: { ...config.parameters, threads: info?.threads ?? config.parameters.threads },
+    defaults: config.defaults,
+    loaded_at: worker.loadedAt,
+    aliases: config.aliases,
+    format: config.engine === "llama.cpp" ? "gguf" : undefined,
+    architecture: info?.architecture,
+    parameter_count: info?.parameters,
+    disabled: config.disabled,
+    error: lastError,
+  };
+  return modelCodec.decode(parseJson(JSON.stringify(json)), "strict").message;
+}

@@ -1,0 +1,12 @@
+import { defineConfig } from "vitest/config";
+
+const results = process.env["LOQUI_TEST_RESULTS"];
+
+export default defineConfig({
+  test: {
+    include: ["test/interop/**/*.test.ts"],
+    testTimeout: 30_000,
+    reporters: results === undefined ? ["default"] : ["default", "junit"],
+    ...(results !== undefined && { outputFile: { junit: `${results}/interop-node.xml` } }),
+  },
+});
