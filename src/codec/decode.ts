@@ -54,9 +54,11 @@ function compileMessage(plan: MessagePlan): ReadValue {
     case "flat":
     case "union": {
       let read: MemberReader = () => {};
+      // As it is printed: in a list, where nothing can be left out.
+      const nullIsAbsent = shape.kind === "flat" && shape.field.presence && shape.field.value.kind !== "raw";
       const reader = register(plan, (json, context, depth) => {
         const message = create(desc) as unknown as Fields;
-        read(message, json, context, depth, {});
+        if (json !== null || !nullIsAbsent) read(message, json, context, depth, {});
         return message;
       });
       read = shape.kind === "flat" ? setField(shape.field) : untaggedMember(shape.union);
@@ -78,20 +80,15 @@ function objectReader(members: readonly MemberPlan[]): ReadMembers {
   const tagged = members.find((member) => member.kind === "tagged");
   if (tagged !== undefined) return taggedObjectReader(tagged, table, rest);
   return (message, json, context, depth) => {
-    let unknown: string[] | undefined;
+    let unknown = "";
     for (const name of Object.keys(json)) {
       const read = table.get(name);
-      if (read === undefined) {
-        unknown ??= [];
-        unknown.push(name);
-        continue;
-      }
       const value = json[name];
-      if (value === null) continue;
       context.steps[depth] = name;
-      read(message, value, context, depth + 1, json);
+      if (read === undefined) unknown = addUnknown(unknown, name, rest, context, depth + 1);
+      else if (value !== null) read(message, value, context, depth + 1, json);
     }
-    if (unknown !== undefined) keepUnknown(unknown, message, rest, context, depth);
+    if (unknown !== "" && rest !== undefined) message[rest.local] = `${unknown}}`;
   };
 }
 
@@ -112,22 +109,17 @@ function restOf(members: readonly MemberPlan[]): Rest | undefined {
   return member?.kind === "rest" ? { local: member.field.local, open: member.open } : undefined;
 }
 
-/** Lists members that nothing has taken, and keeps their source text where a field collects it. */
-function keepUnknown(
-  names: readonly string[],
-  message: Fields,
+/** Lists a member that nothing has taken, and adds its source to the object of those where a field collects it. */
+function addUnknown(
+  unknown: string,
+  name: string,
   rest: Rest | undefined,
   context: DecodeContext,
   depth: number,
-): void {
-  let text = "";
-  for (const name of names) {
-    context.steps[depth] = name;
-    if (rest?.open !== true) ignore(context, depth + 1);
-    if (rest !== undefined)
-      text += `${text === "" ? "" : ","}${JSON.stringify(name)}:${sourceText(context, depth + 1)}`;
-  }
-  if (rest !== undefined) message[rest.local] = `{${text}}`;
+): string {
+  if (rest?.open !== true) ignore(context, depth);
+  if (rest === undefined) return unknown;
+  return `${unknown === "" ? "{" : `${unknown},`}${JSON.stringify(name)}:${sourceText(context, depth)}`;
 }
 
 /** A field under one of its names. The same value under two names is what we print ourselves with emit_aliases. */
@@ -227,8 +219,10 @@ function taggedObjectReader(plan: TaggedPlan, table: MemberTable, outerRest: Res
   const adjacentNames = new Set(inline ? [] : [...byTag.values()].map(({ field }) => field.name));
   return (message, json, context, depth) => {
     const { chosen, given } = chooseAlternative(plan, byTag, json, context, depth);
+    const inlineRest = inline ? chosen?.rest : undefined;
+    const rest = inlineRest ?? outerRest;
     let value = inline ? chosen?.createEmpty?.() : undefined;
-    let unknown: string[] | undefined;
+    let unknown = "";
     for (const name of Object.keys(json)) {
       if (name === plan.tag) continue;
       const member = json[name];
@@ -241,13 +235,12 @@ function taggedObjectReader(plan: TaggedPlan, table: MemberTable, outerRest: Res
       } else if (!inline && name === chosen?.field.name) {
         if (member !== null) value = chosen.read(member, context, depth + 1);
       } else if (member !== null || !adjacentNames.has(name)) {
-        unknown ??= [];
-        unknown.push(name);
+        unknown = addUnknown(unknown, name, rest, context, depth + 1);
       }
     }
-    if (unknown !== undefined) {
-      const own = inline ? chosen?.rest : undefined;
-      keepUnknown(unknown, own === undefined ? message : (value as Fields), own ?? outerRest, context, depth);
+    if (unknown !== "" && rest !== undefined) {
+      const target = inlineRest === undefined ? message : (value as Fields);
+      target[rest.local] = `${unknown}}`;
     }
     if (chosen === undefined) return;
     if (value === undefined) value = chosen.createEmpty?.();

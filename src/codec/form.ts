@@ -2,7 +2,7 @@ import { LoquiError } from "../errors.ts";
 import type { FormFile } from "./codec.ts";
 import { FileBytes } from "./decode-values.ts";
 import { type Fields, setKey } from "./fields.ts";
-import { parseJson } from "./json-source.ts";
+import { maxJsonDepth, parseJson } from "./json-source.ts";
 import { formatPath, quoteShort } from "./path.ts";
 import type { FieldPlan, MemberPlan, MessagePlan, UntaggedPlan, ValuePlan } from "./plan.ts";
 import { inlinePlan } from "./plan-checks.ts";
@@ -41,29 +41,58 @@ function addEntry(
   entry: string | FormFile,
 ): void {
   const member = findMember(plan, name);
-  if (member === undefined) {
-    const dot = name.indexOf(".");
-    const parent = dot === -1 ? undefined : findMember(plan, name.slice(0, dot));
-    const nested = parent === undefined ? undefined : nestedPlan(parent);
+  const parts = member === undefined && path.length < maxJsonDepth ? splitName(name) : undefined;
+  const parent = parts === undefined ? undefined : findMember(plan, parts.head);
+  if (parts !== undefined && parent !== undefined) {
+    const head = memberName(parent) ?? parts.head;
+    if (parts.rest === "") {
+      addEntry(slots, plan, path, parts.head, entry);
+      return;
+    }
+    const nested = nestedPlan(parent, parts.rest);
     if (nested !== undefined) {
-      const head = name.slice(0, dot);
       const slot = slots.get(head) ?? { kind: "object", slots: new Map() };
       if (slot.kind !== "object") throw formError([...path, head], "given both as a whole and by its members");
       slots.set(head, slot);
-      addEntry(slot.slots, nested, [...path, head], name.slice(dot + 1), entry);
+      addEntry(slot.slots, nested, [...path, head], parts.rest, entry);
       return;
     }
   }
-  const slot = slots.get(name) ?? { kind: "entries", member, entries: [] };
-  if (slot.kind !== "entries") throw formError([...path, name], "given both as a whole and by its members");
+  const key = memberName(member) ?? name;
+  const slot = slots.get(key) ?? { kind: "entries", member, entries: [] };
+  if (slot.kind !== "entries") throw formError([...path, key], "given both as a whole and by its members");
   slot.entries.push(entry);
-  slots.set(name, slot);
+  slots.set(key, slot);
 }
 
-function nestedPlan(member: FormMember): MessagePlan | undefined {
-  if (member === "tag" || "alternatives" in member) return undefined;
-  if (member.cardinality !== "one" || member.value.kind !== "message") return undefined;
-  return member.value.message;
+/** `a.b`, `a[b]` (as OpenAI's SDKs write it) and `a[]`: what stands before and in the first step. */
+function splitName(name: string): { head: string; rest: string } | undefined {
+  const parts = /^([^.[\]]+)(?:\.(.+)|\[([^\]]*)\](.*))$/s.exec(name);
+  if (parts === null) return undefined;
+  const [, head = "", dotted, bracketed = "", more = ""] = parts;
+  return { head, rest: dotted ?? `${bracketed}${more}` };
+}
+
+/** Aliases go by the member's own name, so that entries under several names come together. */
+function memberName(member: FormMember | undefined): string | undefined {
+  return member === undefined || member === "tag" ? undefined : member.name;
+}
+
+/** The message below a member that has a member for the rest of a name. */
+function nestedPlan(member: FormMember, rest: string): MessagePlan | undefined {
+  if (member === "tag") return undefined;
+  const fields = "alternatives" in member ? member.alternatives : [member];
+  for (const { cardinality, value } of fields) {
+    if (cardinality !== "one" || value.kind !== "message") continue;
+    const { message } = value;
+    const alternatives = message.shape.kind === "union" ? message.shape.union.alternatives : [];
+    for (const alternative of alternatives) {
+      const nested = nestedPlan(alternative, rest);
+      if (nested !== undefined) return nested;
+    }
+    if (findMember(message, rest) !== undefined || findMember(message, splitName(rest)?.head ?? rest)) return message;
+  }
+  return undefined;
 }
 
 function findMember(plan: MessagePlan, name: string): FormMember | undefined {

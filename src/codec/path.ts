@@ -1,7 +1,7 @@
 import type { Path } from "@bufbuild/protobuf/reflect";
 import { fieldJson, oneofJson } from "./annotations.ts";
 
-const identifier = /^[A-Za-z_$][\w$-]*$/;
+const plain = /^[\w$-]+$/;
 
 /** Names longer than this are cut in paths: they come from clients. */
 const maxNameLength = 128;
@@ -11,7 +11,7 @@ export function formatPath(steps: Iterable<string | number>): string {
   let path = "";
   for (const step of steps) {
     if (typeof step === "number") path += `[${step}]`;
-    else if (identifier.test(step) && step.length <= maxNameLength) path += path === "" ? step : `.${step}`;
+    else if (plain.test(step) && step.length <= maxNameLength) path += path === "" ? step : `.${step}`;
     else path += `[${quoteShort(step)}]`;
   }
   return path;
