@@ -17,7 +17,7 @@ import { writeInteropModels } from "./models.ts";
 const here = import.meta.dirname;
 const root = resolve(here, "../..");
 const cache = join(root, ".cache/interop");
-const results = process.env["LOQUI_TEST_RESULTS"] ?? join(root, ".cache/test-results");
+const results = process.env.LOQUI_TEST_RESULTS ?? join(root, ".cache/test-results");
 mkdirSync(cache, { recursive: true });
 mkdirSync(results, { recursive: true });
 
@@ -26,7 +26,7 @@ const server = await startServer(writeInteropModels(scratch));
 const environment = {
   ...process.env,
   LOQUI_URL: server.url,
-  LOQUI_OPENAI_SCHEMAS: process.env["LOQUI_OPENAI_SCHEMAS"] ?? resolve(root, "../shared/openai/openapi.subset.json"),
+  LOQUI_OPENAI_SCHEMAS: process.env.LOQUI_OPENAI_SCHEMAS ?? resolve(root, "../shared/openai/openapi.subset.json"),
 };
 let failed = false;
 try {
@@ -84,10 +84,15 @@ function runPytest(): boolean {
     ],
     { cwd: root, stdio: "inherit" },
   );
-  return run(python, ["-m", "pytest", "-q", join(here, "python"), `--junitxml=${join(results, "interop-python.xml")}`], root, {
-    PYTHONPATH: generated,
-    PYTHONDONTWRITEBYTECODE: "1",
-  });
+  return run(
+    python,
+    ["-m", "pytest", "-q", join(here, "python"), `--junitxml=${join(results, "interop-python.xml")}`],
+    root,
+    {
+      PYTHONPATH: generated,
+      PYTHONDONTWRITEBYTECODE: "1",
+    },
+  );
 }
 
 function protoFiles(folder: string, base: string): string[] {

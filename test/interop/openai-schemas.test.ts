@@ -1,0 +1,77 @@
+/** Our JSON against OpenAI's own schemas, as its specification publishes them. */
+import { readFileSync } from "node:fs";
+import addFormats from "ajv-formats";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import { describe, expect, it } from "vitest";
+
+const url = process.env.LOQUI_URL ?? "";
+const specification: unknown = JSON.parse(readFileSync(process.env.LOQUI_OPENAI_SCHEMAS ?? "", "utf8"));
+const ajv = new Ajv2020({ strict: false, allErrors: true });
+addFormats.default(ajv);
+ajv.addSchema(specification as object, "openai");
+
+function validator(name: string): ValidateFunction {
+  return ajv.compile({ $ref: `openai#/components/schemas/${name}` });
+}
+
+function expectValid(name: string, body: unknown): void {
+  const validate = validator(name);
+  const valid = validate(body);
+  expect(validate.errors ?? [], JSON.stringify(body)).toEqual([]);
+  expect(valid).toBe(true);
+}
+
+async function post(path: string, body: unknown): Promise<{ status: number; text: string }> {
+  const response = await fetch(`${url}${path}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return { status: response.status, text: await response.text() };
+}
+
+const messages = [{ role: "user", content: "Hi!" }];
+
+describe("responses hold against OpenAI's schemas", () => {
+  it("the check can fail", () => {
+    expect(validator("CreateChatCompletionResponse")({ id: "x", choices: [] })).toBe(false);
+  });
+
+  it.each([
+    { model: "hello", messages },
+    { model: "hello", messages, stop: "is", seed: 1, temperature: 0 },
+    { model: "endless", messages, max_tokens: 3 },
+  ])("CreateChatCompletionResponse for %j", async (request) => {
+    const { status, text } = await post("/v1/chat/completions", request);
+    expect(status).toBe(200);
+    expectValid("CreateChatCompletionResponse", JSON.parse(text));
+  });
+
+  it.each([{}, { stream_options: { include_usage: true } }])("CreateChatCompletionStreamResponse for %j", async (more) => {
+    const { status, text } = await post("/v1/chat/completions", { model: "hello", messages, stream: true, ...more });
+    expect(status).toBe(200);
+    const events = text.split("\n\n").filter((event) => event.startsWith("data: "));
+    expect(events.at(-1)).toBe("data: [DONE]");
+    expect(events.length).toBeGreaterThan(8);
+    for (const event of events.slice(0, -1)) expectValid("CreateChatCompletionStreamResponse", JSON.parse(event.slice(6)));
+  });
+
+  it("ListModelsResponse and Model", async () => {
+    expectValid("ListModelsResponse", await (await fetch(`${url}/v1/models`)).json());
+    expectValid("Model", await (await fetch(`${url}/v1/models/hello`)).json());
+    expectValid("Model", await (await fetch(`${url}/v1/models/loqui%2Ftiny-chat`)).json());
+  });
+
+  it.each([
+    [404, "/v1/chat/completions", { model: "helo", messages }],
+    [400, "/v1/chat/completions", { model: "hello", messages, temperature: 3.5 }],
+    [400, "/v1/chat/completions", { model: "hello", messages: [] }],
+    [400, "/v1/chat/completions", { model: "small", messages: [{ role: "user", content: "x".repeat(500) }] }],
+    [501, "/v1/embeddings", { model: "hello", input: "text" }],
+    [404, "/v1/nothing", {}],
+  ])("ErrorResponse of a %i at %s", async (status, path, body) => {
+    const response = await post(path, body);
+    expect(response.status).toBe(status);
+    expectValid("ErrorResponse", JSON.parse(response.text));
+  });
+});
