@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { describe, expect, test } from "vitest";
 import { TextsSchema, TokenIdListsSchema, TokenIdsSchema } from "../../gen/loqui/v1/common_pb.ts";
@@ -10,7 +10,7 @@ import {
   EmbeddingSchema,
   EmbeddingTruncate,
 } from "../../gen/loqui/v1/embedding_pb.ts";
-import { jsonCodec } from "../../src/codec/codec.ts";
+import { jsonCodec, jsonPath } from "../../src/codec/codec.ts";
 import { parseJson } from "../../src/codec/json-source.ts";
 import { LoquiError } from "../../src/errors.ts";
 
@@ -184,8 +184,43 @@ describe("CreateEmbeddingsResponse", () => {
   });
 });
 
+describe("bounds of CreateEmbeddingsRequest", () => {
+  const model = "m";
+  test.each<[string, unknown, string[]]>([
+    ["nothing", {}, ["model: value is required", "input: exactly one field is required in oneof"]],
+    ["a long model", { model: "m".repeat(513), input: "a" }, ["model: must be at most 512 bytes"]],
+    ["an empty text", { model, input: "" }, ["input: must be at least 1 characters"]],
+    ["an empty text of several", { model, input: ["a", ""] }, ["input: an input must not be an empty string"]],
+    ["no texts", { model, input: [] }, ["input: must contain at least 1 item(s)"]],
+    ["no tokens", { model, input: [[1], []] }, ["input[1]: must contain at least 1 item(s)"]],
+    ["2048 texts", { model, input: Array(2048).fill("a") }, []],
+    ["2049 texts", { model, input: Array(2049).fill("a") }, ["input: at most 2048 inputs in one request"]],
+    ["2049 token lists", { model, input: Array(2049).fill([1]) }, ["input: at most 2048 inputs in one request"]],
+    [
+      "no dimensions",
+      { model, input: "a", dimensions: 0 },
+      ["dimensions: must be greater than or equal to 1 and less than or equal to 65536"],
+    ],
+    [
+      "two prompts",
+      { model, input: "a", input_type: "query", prompt_name: "query" },
+      [": only one of input_type, prompt_name, instruction can be set"],
+    ],
+  ])("%s", (_, body, expected) => {
+    expect(violations(CreateEmbeddingsRequestSchema, body)).toEqual(expected);
+  });
+});
+
 function floats(): number[] {
   return JSON.parse(fixture("response-float")).data[0].embedding;
+}
+
+/** The violations of a request's rules, as a client of REST reads them. */
+function violations(desc: DescMessage, request: unknown): string[] {
+  const { message } = jsonCodec(desc).decode(parseJson(JSON.stringify(request)), "strict");
+  const result = createValidator().validate(desc, message);
+  if (result.kind === "error") throw result.error;
+  return (result.violations ?? []).map(({ field, message }) => `${jsonPath(field)}: ${message}`);
 }
 
 function thrownBy(run: () => unknown): unknown {

@@ -11,7 +11,7 @@ import {
   ScoreResponseSchema,
   TruncationDirection,
 } from "../../gen/loqui/v1/rerank_pb.ts";
-import { jsonCodec } from "../../src/codec/codec.ts";
+import { jsonCodec, jsonPath } from "../../src/codec/codec.ts";
 import { parseJson } from "../../src/codec/json-source.ts";
 import { LoquiError } from "../../src/errors.ts";
 
@@ -291,6 +291,53 @@ describe("responses", () => {
     });
   });
 });
+
+describe("bounds", () => {
+  const model = "m";
+  test.each<[string, DescMessage, unknown, string[]]>([
+    [
+      "nothing to rerank",
+      RerankRequestSchema,
+      {},
+      ["model: value is required", "query: value is required", "documents: must contain at least 1 item(s)"],
+    ],
+    [
+      "no results",
+      RerankRequestSchema,
+      { model, query: "q", documents: ["a"], top_n: 0, rank_fields: [""] },
+      ["top_n: must be greater than or equal to 1", "rank_fields[0]: must be at least 1 characters"],
+    ],
+    [
+      "10001 documents",
+      RerankRequestSchema,
+      { model, query: "q", documents: Array(10001).fill("a") },
+      ["documents: must contain no more than 10000 item(s)"],
+    ],
+    ["TEI without a model", RerankTextsRequestSchema, { query: "q", texts: ["a"] }, []],
+    [
+      "TEI without texts",
+      RerankTextsRequestSchema,
+      { query: "q", texts: [] },
+      ["texts: must contain at least 1 item(s)"],
+    ],
+    [
+      "pairs that don't match",
+      ScoreRequestSchema,
+      { model, text_1: ["a", "b"], text_2: ["c"] },
+      [": text_1 must hold one text, or as many as text_2"],
+    ],
+  ])("%s", (_, desc, body, expected) => {
+    expect(violations(desc, body)).toEqual(expected);
+  });
+});
+
+/** The violations of a request's rules, as a client of REST reads them. */
+function violations(desc: DescMessage, request: unknown): string[] {
+  const { message } = jsonCodec(desc).decode(parseJson(JSON.stringify(request)), "strict");
+  const result = createValidator().validate(desc, message);
+  if (result.kind === "error") throw result.error;
+  return (result.violations ?? []).map(({ field, message }) => `${jsonPath(field)}: ${message}`);
+}
 
 function thrownBy(run: () => unknown): unknown {
   try {

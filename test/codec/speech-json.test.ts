@@ -18,7 +18,7 @@ import {
   TranscriptionInclude,
   VadType,
 } from "../../gen/loqui/v1/speech_pb.ts";
-import { type FormFile, jsonCodec, tagOf } from "../../src/codec/codec.ts";
+import { type FormFile, jsonCodec, jsonPath, tagOf } from "../../src/codec/codec.ts";
 import { parseJson } from "../../src/codec/json-source.ts";
 import { LoquiError } from "../../src/errors.ts";
 
@@ -461,6 +461,68 @@ describe("speech requests", () => {
     });
   });
 });
+
+describe("bounds", () => {
+  const model = "m";
+  const file = { content: "AAAA", filename: "a.wav" };
+  test.each<[string, DescMessage, unknown, string[]]>([
+    [
+      "nothing to transcribe",
+      CreateTranscriptionRequestSchema,
+      {},
+      ["file: value is required", "model: value is required"],
+    ],
+    [
+      "a transcription beyond them",
+      CreateTranscriptionRequestSchema,
+      {
+        file,
+        model,
+        language: "",
+        temperature: 1.1,
+        chunking_strategy: { threshold: 2 },
+        known_speaker_names: ["a", "b", "c", "d", "e"],
+        known_speaker_references: ["https://example.com/a.wav"],
+        beam_size: 0,
+      },
+      [
+        "language: must be at least 1 characters",
+        "temperature: must be greater than or equal to 0 and less than or equal to 1",
+        "chunking_strategy.threshold: must be greater than or equal to 0 and less than or equal to 1",
+        "known_speaker_names: must contain no more than 4 item(s)",
+        "known_speaker_references[0]: does not have prefix `data:`",
+        "beam_size: must be greater than or equal to 1 and less than or equal to 16",
+      ],
+    ],
+    [
+      "a translation by speaker",
+      CreateTranslationRequestSchema,
+      { file, model, response_format: "diarized_json" },
+      ["response_format: must not be in list [6]"],
+    ],
+    ["speech without a voice", CreateSpeechRequestSchema, { model, input: "a" }, []],
+    [
+      "speech beyond them",
+      CreateSpeechRequestSchema,
+      { model, input: "x".repeat(4097), speed: 5, voice: { id: "" } },
+      [
+        "input: must be at most 4096 characters",
+        "voice.id: value is required",
+        "speed: must be greater than or equal to 0.25 and less than or equal to 4",
+      ],
+    ],
+  ])("%s", (_, desc, body, expected) => {
+    expect(violations(desc, body)).toEqual(expected);
+  });
+});
+
+/** The violations of a request's rules, as a client of REST reads them. */
+function violations(desc: DescMessage, request: unknown): string[] {
+  const { message } = jsonCodec(desc).decode(parseJson(JSON.stringify(request)), "strict");
+  const result = createValidator().validate(desc, message);
+  if (result.kind === "error") throw result.error;
+  return (result.violations ?? []).map(({ field, message }) => `${jsonPath(field)}: ${message}`);
+}
 
 function thrownBy(run: () => unknown): unknown {
   try {
