@@ -9,10 +9,12 @@ import type { JsonSchema } from "./json-schema.ts";
 import type { JsonSource } from "./json-source.ts";
 import { type MessagePlan, planOf } from "./plan.ts";
 import { type SourceNode, sourceTree } from "./raw-spans.ts";
+import { responseSchema } from "./schema.ts";
 
 export { assignText } from "./assign.ts";
 export type { JsonSchema } from "./json-schema.ts";
 export { jsonPath } from "./path.ts";
+export { componentName, componentSchemas, type Direction } from "./schema.ts";
 
 /**
  * What becomes of that which the schema doesn't know. Lenient: unknown members
@@ -49,7 +51,10 @@ export interface JsonCodec<D extends DescMessage> {
   decodeForm(fields: Iterable<readonly [string, string | FormFile]>, mode: DecodeMode): Decoded<D>;
   /** JSON text. Throws `internal` for a number that JSON can't hold. */
   encode(message: MessageShape<D>): string;
-  /** JSON Schema of this message; nested messages by `#/components/schemas/<Name>`. */
+  /**
+   * JSON Schema of what `encode` prints; nested messages by
+   * `#/components/schemas/<Name>`. That of requests: {@link componentSchemas}.
+   */
   readonly schema: JsonSchema;
 }
 
@@ -85,7 +90,7 @@ function compileCodec<D extends DescMessage>(desc: D): JsonCodec<D> {
       return decode(plan, value, () => source, mode);
     },
     encode: (message) => write(message as unknown as Fields),
-    schema: messageSchema(plan),
+    schema: responseSchema(plan),
   };
 }
 
@@ -121,23 +126,4 @@ export function tagOf(desc: DescMessage, message: Message): string | undefined {
   const { case: set } = (message as unknown as Fields)[tagged.local] as OneofValue;
   for (const [tag, field] of tagged.alternatives) if (field.local === set) return tag;
   return undefined;
-}
-
-/**
- * The schemas of these messages and of all that they reach, by component name.
- * Requests accept aliases, nulls and bare values that responses never hold, so
- * the two directions differ: the name of a component is the message's name for
- * responses and has the suffix `Input` for requests, so that both can stand in
- * one document. `comments` maps fully-qualified names to descriptions.
- */
-export function componentSchemas(
-  _descs: Iterable<DescMessage>,
-  _direction: "request" | "response",
-  _comments?: ReadonlyMap<string, string>,
-): Record<string, JsonSchema> {
-  throw new Error("not implemented");
-}
-
-function messageSchema(_plan: MessagePlan): JsonSchema {
-  return {};
 }

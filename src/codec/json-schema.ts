@@ -5,6 +5,7 @@ export interface JsonSchema {
   title?: string;
   description?: string;
   default?: unknown;
+  deprecated?: boolean;
   const?: unknown;
   enum?: unknown[];
   format?: string;
@@ -31,7 +32,6 @@ export interface JsonSchema {
   anyOf?: JsonSchema[];
   oneOf?: JsonSchema[];
   not?: JsonSchema;
-  discriminator?: { propertyName: string; mapping?: Record<string, string> };
 }
 
 /** The `type` keyword's values. */
