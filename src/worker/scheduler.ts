@@ -79,8 +79,11 @@ export interface Scheduler extends AsyncDisposable {
   readonly load: SchedulerLoad;
 }
 
-/** A copied prefix has to save at least this many tokens more than the slot's own: a copy isn't free either. */
-const minCopyGain = 16;
+/**
+ * A copied prefix has to save at least this part of the context more than the
+ * slot's own does: llama.cpp copies the memory of the whole sequence.
+ */
+const minCopyGain = 1 / 128;
 
 /** A generation on its way through the scheduler. */
 interface Job {
@@ -166,15 +169,16 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     // Should the engine throw, the slot must not claim cells that it may have lost.
     slot.length = 0;
     slot.scope = cacheScope;
-    if (other !== undefined && copied >= own + minCopyGain) {
-      await engine.copyPrefix(other.slot.sequence, slot.sequence, copied);
-      slot.cells.set(prompt.subarray(0, copied));
-      slot.length = copied;
+    if (other !== undefined && copied - own >= engine.contextLength * minCopyGain) {
+      if (await engine.copyPrefix(other.slot.sequence, slot.sequence, copied)) {
+        slot.cells.set(prompt.subarray(0, copied));
+        slot.length = copied;
+      }
     } else {
       slot.length = own === held || (await engine.truncate(slot.sequence, own)) ? own : 0;
     }
     job.cachedTokens = slot.length;
-    job.sampler = engine.createSampler(sampling);
+    job.sampler = engine.createSampler(sampling, prompt);
     job.startedAt = performance.now();
   }
 

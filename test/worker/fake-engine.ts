@@ -150,13 +150,14 @@ export class FakeEngine implements TokenEngine {
     return true;
   }
 
-  async copyPrefix(source: number, target: number, length: number): Promise<void> {
+  async copyPrefix(source: number, target: number, length: number): Promise<boolean> {
     assert.ok(!this.#decoding);
     assert.notEqual(source, target);
     this.events.push({ kind: "copy", source, target, length });
     const cells = this.#sequence(source).slice(0, length);
     assert.equal(cells.length, length);
     this.#sequence(target).splice(0, Number.POSITIVE_INFINITY, ...cells);
+    return true;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

@@ -301,6 +301,20 @@ describe("the prefix cache", () => {
     expect(second.tokens).toEqual(expected([...shared, 2_000, 2_001], 4));
   });
 
+  test("a memory whose prefix can't be copied is emptied", async () => {
+    const { engine, scheduler } = setup({ sequences: 2, batchSize: 128 });
+    engine.copyPrefix = async (_source, target) => {
+      await engine.truncate(target, 0);
+      return false;
+    };
+    const first = start(scheduler, range(60), { maxTokens: 20 });
+    await decodes(2);
+    const second = start(scheduler, [...range(60), 5]);
+    expect(await second.result).toMatchObject({ cachedTokens: 0 });
+    expect(second.tokens).toEqual(expected([...range(60), 5], 4));
+    await first.result;
+  });
+
   test("a request that waited for its turn copies what was decoded meanwhile", async () => {
     const { scheduler } = setup({ sequences: 3, batchSize: 64 });
     const shared = range(64);
@@ -324,16 +338,16 @@ describe("the prefix cache", () => {
 
   test("a short common start doesn't cost another conversation its cells: it is copied to a free slot", async () => {
     const { engine, scheduler } = setup({ sequences: 2, batchSize: 256 });
-    const system = range(30);
+    const system = range(40);
     await start(scheduler, [...system, ...range(100, 1_000)]).result;
     await start(scheduler, [...system, ...range(10, 2_000)]).result;
     expect(engine.events.find((event) => event.kind === "copy")).toEqual({
       kind: "copy",
       source: 0,
       target: 1,
-      length: 30,
+      length: 40,
     });
-    expect(await start(scheduler, [...system, ...range(100, 1_000), 5]).result).toMatchObject({ cachedTokens: 130 });
+    expect(await start(scheduler, [...system, ...range(100, 1_000), 5]).result).toMatchObject({ cachedTokens: 140 });
   });
 
   test("a memory that can't be truncated is emptied", async () => {

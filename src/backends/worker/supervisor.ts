@@ -1,0 +1,243 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { LoquiError, toLoquiError } from "../../errors.ts";
+import type { WorkerInfo } from "../../worker/ipc.ts";
+import { WorkerExit, type WorkerProcess } from "./worker-process.ts";
+
+/** Where a worker's model stands. A worker that is started again after a crash is loading. */
+export type WorkerState = "available" | "loading" | "ready" | "unloading" | "failed";
+
+/** A worker that answers calls. */
+export interface ReadyWorker {
+  readonly process: WorkerProcess;
+  readonly info: WorkerInfo;
+  /** Unix time, in seconds. */
+  readonly loadedAt: number;
+}
+
+export interface SupervisorOptions {
+  /** Starts a process that will listen at the path. Throws where that is hopeless. */
+  readonly start: (socketPath: string) => Promise<WorkerProcess>;
+  /** Time that a model may take to load. */
+  readonly loadTimeoutMs: number;
+  /** How long to wait before the nth start in a row (from 1); see {@link restartDelayMs}. */
+  readonly delayMs: (start: number) => number;
+  readonly onEvent: (event: SupervisorEvent) => void;
+}
+
+/** What is worth a line in the log. */
+export type SupervisorEvent =
+  | { readonly type: "loading"; readonly start: number }
+  | { readonly type: "ready"; readonly worker: ReadyWorker; readonly loadMs: number }
+  | { readonly type: "crashed"; readonly exit: WorkerExit; readonly restartInMs: number }
+  | { readonly type: "failed"; readonly error: LoquiError; readonly exit: WorkerExit | undefined }
+  | { readonly type: "stopped" };
+
+/** Keeps one worker alive while it is wanted. */
+export interface Supervisor {
+  readonly state: WorkerState;
+  readonly worker: ReadyWorker | undefined;
+  /** Why the model can't be loaded, or why its worker last died; undefined once it is ready again. */
+  readonly lastError: LoquiError | undefined;
+  /** When the next start is due, on the clock of `performance.now()`; undefined while none waits. */
+  readonly nextStartAt: number | undefined;
+  /** Wants the worker: starts it unless it is there or on its way. Rejects with `model_unavailable` when it has failed. */
+  load(): Promise<ReadyWorker>;
+  /** No longer wants it; says so to those who wait for it. Calls go on until {@link stop}. */
+  retire(): void;
+  /** Ends the process. */
+  stop(): Promise<void>;
+}
+
+/** Processes in a row that may die while loading before the model counts as failed. */
+const maxFailedStarts = 5;
+/** A worker that was ready for this long starts with a clean slate. */
+const settledMs = 60_000;
+const longestDelayMs = 30_000;
+
+/**
+ * The wait before the nth start in a row: none before the first restart, then a
+ * second, doubled each time up to 30 s, less up to a half by chance so that the
+ * workers of one machine don't all start together.
+ */
+export function restartDelayMs(start: number, random = Math.random): number {
+  if (start <= 2) return 0;
+  return Math.min(1_000 * 2 ** (start - 3), longestDelayMs) * (1 - random() / 2);
+}
+
+/**
+ * Starts the worker, restarts it when it dies and gives up where that is
+ * useless: at once when the worker says why the model can't be loaded, after
+ * five dead processes in a row otherwise. Then the state is `failed` until
+ * `load` is called again.
+ */
+export function createSupervisor(options: SupervisorOptions): Supervisor {
+  let state: WorkerState = "available";
+  let worker: ReadyWorker | undefined;
+  let lastError: LoquiError | undefined;
+  let nextStartAt: number | undefined;
+  /** Starts since the worker was last ready for long. */
+  let starts = 0;
+  let failedStarts = 0;
+  let sockets = 0;
+  let folder: Promise<string> | undefined;
+  /** The process that lives, ready or not. */
+  let current: WorkerProcess | undefined;
+  let waiting = Promise.withResolvers<ReadyWorker>();
+  let bringingUp: Promise<void> | undefined;
+  /** Aborted when the worker is no longer wanted. */
+  let wanted = new AbortController();
+
+  async function bringUp(signal: AbortSignal): Promise<void> {
+    state = "loading";
+    for (;;) {
+      starts += 1;
+      await pause(options.delayMs(starts), signal);
+      if (signal.aborted) return;
+      options.onEvent({ type: "loading", start: starts });
+      const startedAt = performance.now();
+      try {
+        const ready = await startOnce(signal);
+        const readyAt = performance.now();
+        state = "ready";
+        worker = ready;
+        lastError = undefined;
+        failedStarts = 0;
+        options.onEvent({ type: "ready", worker: ready, loadMs: readyAt - startedAt });
+        waiting.resolve(ready);
+        void ready.process.exited.then((exit) => onExit(readyAt, exit, signal));
+        return;
+      } catch (reason) {
+        if (signal.aborted) return;
+        failedStarts += 1;
+        const exit = reason instanceof WorkerExit ? reason : undefined;
+        if (exit === undefined || failedStarts >= maxFailedStarts) return fail(reason, exit);
+        lastError = loadFailure(exit);
+        options.onEvent({ type: "crashed", exit, restartInMs: options.delayMs(starts + 1) });
+      }
+    }
+  }
+
+  async function startOnce(signal: AbortSignal): Promise<ReadyWorker> {
+    folder ??= mkdtemp(join(tmpdir(), "loqui-"));
+    const process = await options.start(join(await folder, `${++sockets}.sock`));
+    current = process;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(
+        () => reject(new LoquiError("model_unavailable", `the model did not load in ${options.loadTimeoutMs} ms`)),
+        options.loadTimeoutMs,
+      );
+    });
+    try {
+      signal.throwIfAborted();
+      const info = await Promise.race([process.ready, late]);
+      signal.throwIfAborted();
+      return { process, info, loadedAt: Math.floor(Date.now() / 1000) };
+    } catch (reason) {
+      process.kill();
+      await process.exited;
+      throw reason;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  function onExit(readyAt: number, exit: WorkerExit, signal: AbortSignal): void {
+    worker = undefined;
+    if (signal.aborted) return;
+    if (performance.now() - readyAt > settledMs) starts = 1;
+    lastError = new LoquiError("model_unavailable", exit.message, { cause: exit });
+    waiting = quietly(Promise.withResolvers());
+    options.onEvent({ type: "crashed", exit, restartInMs: options.delayMs(starts + 1) });
+    bringingUp = bringUp(signal);
+  }
+
+  function fail(reason: unknown, exit: WorkerExit | undefined): void {
+    const error = exit === undefined ? toLoquiError(reason) : loadFailure(exit);
+    state = "failed";
+    lastError = new LoquiError("model_unavailable", error.message, { cause: reason });
+    options.onEvent({ type: "failed", error: lastError, exit });
+    waiting.reject(lastError);
+  }
+
+  /** Waits, unless it is aborted. */
+  async function pause(ms: number, signal: AbortSignal): Promise<void> {
+    if (ms === 0) return;
+    nextStartAt = performance.now() + ms;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(done, ms);
+      signal.addEventListener("abort", done, { once: true });
+      function done() {
+        clearTimeout(timer);
+        signal.removeEventListener("abort", done);
+        resolve();
+      }
+    });
+    nextStartAt = undefined;
+  }
+
+  async function removeFolder(): Promise<void> {
+    const path = await folder;
+    folder = undefined;
+    if (path !== undefined) await rm(path, { recursive: true, force: true });
+  }
+
+  return {
+    get state() {
+      return state;
+    },
+    get worker() {
+      return worker;
+    },
+    get lastError() {
+      return lastError;
+    },
+    get nextStartAt() {
+      return nextStartAt;
+    },
+    load() {
+      if (state === "unloading") return Promise.reject(unloading());
+      if (state === "available" || state === "failed") {
+        starts = 0;
+        failedStarts = 0;
+        wanted = new AbortController();
+        waiting = quietly(Promise.withResolvers());
+        bringingUp = bringUp(wanted.signal);
+      }
+      return waiting.promise;
+    },
+    retire() {
+      if (state === "available") return;
+      state = "unloading";
+      wanted.abort();
+      waiting.reject(unloading());
+    },
+    async stop() {
+      this.retire();
+      await current?.stop();
+      await bringingUp;
+      current = undefined;
+      worker = undefined;
+      lastError = undefined;
+      await removeFolder();
+      if (state === "unloading") options.onEvent({ type: "stopped" });
+      state = "available";
+    },
+  };
+}
+
+function unloading(): LoquiError {
+  return new LoquiError("model_unavailable", "the model is being unloaded", { retryAfterMs: 1_000 });
+}
+
+function loadFailure(exit: WorkerExit): LoquiError {
+  return new LoquiError("model_unavailable", `${exit.message} while the model was loading`, { cause: exit });
+}
+
+/** Nobody may be waiting when it is rejected. */
+function quietly<T>(resolvers: PromiseWithResolvers<T>): PromiseWithResolvers<T> {
+  resolvers.promise.catch(() => {});
+  return resolvers;
+}

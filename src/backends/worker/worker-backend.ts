@@ -1,0 +1,267 @@
+import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import type { Complete } from "../../../gen/loqui/worker/v1/worker_pb.ts";
+import type { ModelConfig } from "../../config/models-file.ts";
+import { LoquiError } from "../../errors.ts";
+import type { RequestContext, RequestRecord } from "../../request-context.ts";
+import type { Logger } from "../../telemetry/log.ts";
+import { engineEnvironment } from "../../worker/engines.ts";
+import { decodeFailure } from "../../worker/failure.ts";
+import { maxFrameBytes } from "../../worker/frames.ts";
+import type { WorkerInfo } from "../../worker/ipc.ts";
+import type { Backend, CallMethod } from "../backend.ts";
+import { workerEnvironment } from "./environment.ts";
+import { createSupervisor, type ReadyWorker, restartDelayMs, type WorkerState } from "./supervisor.ts";
+import { createTurns } from "./turns.ts";
+import { waitFor } from "./wait-for.ts";
+import { workerConfig } from "./worker-config.ts";
+import { ConnectionLost, callWorker } from "./worker-connection.ts";
+import { logEvent } from "./worker-log.ts";
+import { startWorkerProcess } from "./worker-process.ts";
+
+/** A model on this machine, in a process of its own. */
+export interface WorkerBackend extends Backend {
+  readonly state: WorkerState;
+  /** What the model says of itself; undefined unless it is ready. */
+  readonly info: WorkerInfo | undefined;
+  /** Why the model can't be loaded or its worker last died; undefined once it is ready again. */
+  readonly lastError: string | undefined;
+  /** Calls that aren't answered yet, those that wait for the model included. */
+  readonly inFlight: number;
+  /** When the worker became ready, in Unix seconds. */
+  readonly loadedAt: number | undefined;
+  /** The process that answers; undefined unless it is ready. */
+  readonly pid: number | undefined;
+  /** Starts the worker where it isn't; resolves when it is ready. Throws `model_unavailable` where it can't be. */
+  load(signal: AbortSignal): Promise<void>;
+  /**
+   * Ends the worker, which returns its memory: new calls are refused at once,
+   * those in flight get the drain time, or none with `force`. A later call
+   * loads it again.
+   */
+  unload(options: { readonly force: boolean; readonly signal: AbortSignal }): Promise<void>;
+}
+
+export interface WorkerBackendOptions {
+  readonly config: ModelConfig;
+  readonly log: Logger;
+  /** Time that the model may take to load. Default 10 minutes. */
+  readonly loadTimeoutMs?: number;
+  /** Time that calls get to end when the model is unloaded. Default 30 s. */
+  readonly drainMs?: number;
+  /** Wait before the nth start in a row; see {@link restartDelayMs}, the default. */
+  readonly delayMs?: (start: number) => number;
+}
+
+/** What is left of the frame's limit for the rest of a Call. */
+const callOverheadBytes = 64 * 1024;
+/** Time that a process gets to be gone after its connection is. */
+const exitGraceMs = 1_000;
+/** Calls that met no worker at the other end are tried again this often. */
+const maxMisses = 3;
+
+/**
+ * Makes the backend of a model; nothing is started before `load` or the first
+ * call. Its process is restarted when it dies ({@link createSupervisor}).
+ *
+ * A crash implicates every call in flight: each whose first byte isn't out is
+ * tried once more, alone ({@link createTurns}); if the worker dies again, or
+ * the answer had begun, it ends with `worker_crashed`.
+ */
+export function createWorkerBackend(options: WorkerBackendOptions): WorkerBackend {
+  const { config, drainMs = 30_000 } = options;
+  const log = options.log.child({ model: config.id });
+  const turns = createTurns();
+  let inFlight = 0;
+  let disposed = false;
+  let onIdle: () => void = () => {};
+
+  const supervisor = createSupervisor({
+    loadTimeoutMs: options.loadTimeoutMs ?? 600_000,
+    delayMs: options.delayMs ?? restartDelayMs,
+    onEvent: (event) => logEvent(log, event),
+    async start(socketPath) {
+      const worker = workerConfig(config, socketPath);
+      const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));
+      return startWorkerProcess(worker, environment, (line, stream) => log.debug({ stream }, line));
+    },
+  });
+
+  function load(): Promise<ReadyWorker> {
+    if (disposed) return Promise.reject(new LoquiError("shutting_down", "the server is shutting down"));
+    return supervisor.load();
+  }
+
+  /** The worker for a call: at once where it is ready, else when it is. */
+  async function readyWorker({ deadline, signal }: RequestContext): Promise<ReadyWorker> {
+    if (supervisor.state === "ready" && supervisor.worker !== undefined) return supervisor.worker;
+    if (supervisor.state === "failed") throw unavailable(supervisor.lastError?.message ?? "it can't be loaded");
+    const { nextStartAt } = supervisor;
+    if (nextStartAt !== undefined && deadline !== undefined && nextStartAt > deadline) {
+      throw unavailable(supervisor.lastError?.message ?? "it is being restarted", nextStartAt - performance.now());
+    }
+    return waitFor(load(), signal);
+  }
+
+  function unavailable(why: string, retryAfterMs?: number): LoquiError {
+    return new LoquiError(
+      "model_unavailable",
+      `the model ${config.id} is not available: ${why}`,
+      retryAfterMs === undefined ? {} : { retryAfterMs },
+    );
+  }
+
+  /** What a lost connection means for its call: an error, or undefined where it is tried again. */
+  async function verdict(
+    worker: ReadyWorker,
+    lost: ConnectionLost,
+    call: { readonly answered: boolean; readonly suspect: boolean; readonly misses: number },
+  ): Promise<LoquiError | undefined> {
+    const gone = await goneWithin(worker, exitGraceMs);
+    if (disposed || supervisor.state === "unloading" || supervisor.state === "available") {
+      return unavailable("it was unloaded");
+    }
+    if (!lost.connected) return call.misses <= maxMisses ? undefined : unavailable("it can't be reached");
+    if (!gone) return new LoquiError("internal", "the worker broke the connection", { cause: lost });
+    if (!call.answered && !call.suspect) return undefined;
+    return new LoquiError("worker_crashed", `the worker of the model ${config.id} died while it answered`, {
+      cause: lost,
+    });
+  }
+
+  async function* answers<I extends DescMessage, O extends DescMessage>(
+    method: CallMethod<I, O>,
+    request: MessageShape<I>,
+    context: RequestContext,
+  ): AsyncGenerator<MessageShape<O>, void, undefined> {
+    const { record, signal } = context;
+    const bytes = toBinary(method.input, request);
+    if (bytes.length > maxFrameBytes - callOverheadBytes) {
+      throw new LoquiError("too_large", `the request of ${bytes.length} bytes is above the maximum ${maxFrameBytes}`);
+    }
+    const unary = method.methodKind === "unary";
+    let suspect = false;
+    let misses = 0;
+    inFlight += 1;
+    try {
+      for (;;) {
+        const turn = await turns.enter(suspect, signal);
+        let worker: ReadyWorker | undefined;
+        let answered = false;
+        try {
+          worker = await readyWorker(context);
+          let single: MessageShape<O> | undefined;
+          for await (const reply of callWorker(worker.process.socketPath, callOf(method, bytes, context), signal)) {
+            if (reply.case === "message") {
+              const message = fromBinary(method.output, reply.value);
+              if (unary) {
+                single = message;
+                continue;
+              }
+              // Once something is out it isn't tried again; others may run beside it.
+              turn.share();
+              answered = true;
+              yield message;
+            } else if (reply.case === "failure") {
+              throw decodeFailure(reply.value);
+            } else if (reply.case === "complete") {
+              recordTotals(record, reply.value);
+              turn.leave();
+              if (single !== undefined) yield single;
+              return;
+            }
+          }
+        } catch (error) {
+          if (!(error instanceof ConnectionLost) || worker === undefined) throw error;
+          if (!error.connected) misses += 1;
+          const final = await verdict(worker, error, { answered, suspect, misses });
+          if (final !== undefined) throw final;
+          suspect ||= error.connected;
+          record.retries = (record.retries ?? 0) + 1;
+        } finally {
+          turn.leave();
+        }
+      }
+    } finally {
+      inFlight -= 1;
+      if (inFlight === 0) onIdle();
+    }
+  }
+
+  function idle(): Promise<void> {
+    return new Promise((resolve) => {
+      if (inFlight === 0) return resolve();
+      const timer = setTimeout(resolve, drainMs);
+      onIdle = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  return {
+    id: `worker:${config.id}`,
+    provider: "local",
+    get state() {
+      return supervisor.state;
+    },
+    get info() {
+      return supervisor.worker?.info;
+    },
+    get lastError() {
+      return supervisor.lastError?.message;
+    },
+    get inFlight() {
+      return inFlight;
+    },
+    get loadedAt() {
+      return supervisor.worker?.loadedAt;
+    },
+    get pid() {
+      return supervisor.worker?.process.pid;
+    },
+    async load(signal) {
+      await waitFor(load(), signal);
+    },
+    async unload({ force, signal }) {
+      supervisor.retire();
+      const ended = (force ? Promise.resolve() : idle()).then(() => supervisor.stop());
+      await waitFor(ended, signal);
+    },
+    call: answers,
+    async [Symbol.asyncDispose]() {
+      disposed = true;
+      await supervisor.stop();
+    },
+  };
+}
+
+function callOf(method: CallMethod<DescMessage, DescMessage>, request: Uint8Array, context: RequestContext) {
+  const { requestId, deadline, tenant, traceparent } = context;
+  return {
+    requestId,
+    method: `${method.parent.typeName}/${method.name}`,
+    request,
+    tenant,
+    traceparent: traceparent ?? "",
+    ...(deadline !== undefined && { timeoutMs: Math.max(Math.ceil(deadline - performance.now()), 0) }),
+  };
+}
+
+function recordTotals(record: RequestRecord, totals: Complete): void {
+  record.promptTokens = totals.promptTokens;
+  record.cachedTokens = totals.cachedTokens;
+  record.completionTokens = totals.completionTokens;
+  record.queueMs = totals.queueMs;
+}
+
+async function goneWithin(worker: ReadyWorker, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms);
+  });
+  try {
+    return await Promise.race([worker.process.exited.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

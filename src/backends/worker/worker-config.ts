@@ -1,0 +1,33 @@
+import type { ModelConfig } from "../../config/models-file.ts";
+import type { WorkerConfig } from "../../worker/ipc.ts";
+
+/** What a worker is told of its model's configuration. */
+export function workerConfig(
+  { id, engine, source, parameters, defaults }: ModelConfig,
+  socketPath: string,
+): WorkerConfig {
+  return {
+    socketPath,
+    model: {
+      id,
+      engine,
+      path: source.path,
+      contextLength: parameters.n_ctx,
+      sequences: parameters.sequences,
+      batchSize: parameters.batch_size,
+      threads: parameters.threads,
+      chatTemplate: parameters.chat_template,
+      defaults: {
+        temperature: defaults.temperature,
+        topP: defaults.top_p,
+        topK: defaults.top_k,
+        minP: defaults.min_p,
+        repeatPenalty: defaults.repeat_penalty,
+        frequencyPenalty: defaults.frequency_penalty,
+        presencePenalty: defaults.presence_penalty,
+        maxTokens: defaults.max_tokens,
+      },
+    },
+    limits: { maxQueuedRequests: parameters.max_queue, pieceTokens: parameters.prefill_chunk },
+  };
+}

@@ -1,0 +1,118 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { isErrorKind, LoquiError } from "../../errors.ts";
+import type { WorkerConfig, WorkerInfo, WorkerMessage } from "../../worker/ipc.ts";
+
+/** A worker's process, from its start to its end. */
+export interface WorkerProcess {
+  readonly pid: number | undefined;
+  readonly socketPath: string;
+  /**
+   * Resolves when the model is loaded. Rejects with a {@link WorkerExit} where
+   * the process ended before, and with the LoquiError that it sent where it
+   * can't load the model.
+   */
+  readonly ready: Promise<WorkerInfo>;
+  /** Resolves when the process is gone. */
+  readonly exited: Promise<WorkerExit>;
+  /** Asks it to end and makes it after `killAfterMs`; resolves when it is gone. */
+  stop(): Promise<void>;
+  kill(): void;
+}
+
+/** The end of a worker's process. */
+export class WorkerExit extends Error {
+  override readonly name = "WorkerExit";
+  /** The last lines that it wrote. */
+  readonly lines: readonly string[];
+
+  constructor(how: string, lines: readonly string[], cause?: unknown) {
+    super(`the worker ${how}`, { cause });
+    this.lines = lines;
+  }
+}
+
+/** A line that a worker wrote; llama.cpp's own log comes this way. */
+export type LineSink = (line: string, stream: "stdout" | "stderr") => void;
+
+const killAfterMs = 2_000;
+const keptLines = 20;
+
+/** The entry beside this file, as TypeScript where this is TypeScript. */
+const entry = fileURLToPath(
+  new URL(`../../worker/main${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url),
+);
+
+/**
+ * Starts a worker on this Node and sends it its configuration. It ends itself
+ * when this process goes, however that goes.
+ */
+export function startWorkerProcess(
+  config: WorkerConfig,
+  environment: Readonly<Record<string, string>>,
+  onLine: LineSink,
+): WorkerProcess {
+  const child = spawn(process.execPath, [entry, "worker", "--model", config.model.id], {
+    env: environment,
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    // A worker in the folder where the server was started would keep a removed folder or a mount busy.
+    cwd: "/",
+  });
+  const lines: string[] = [];
+  const keep: LineSink = (line, stream) => {
+    lines.push(line);
+    if (lines.length > keptLines) lines.shift();
+    onLine(line, stream);
+  };
+  readLines(child.stdout, (line) => keep(line, "stdout"));
+  readLines(child.stderr, (line) => keep(line, "stderr"));
+
+  const exited = exitOf(child, lines);
+  const ready = readinessOf(child, exited);
+  // Whoever is interested awaits it; a worker that is stopped while it loads interests nobody.
+  ready.catch(() => {});
+  child.send(config, (error) => {
+    if (error !== null) child.kill("SIGKILL");
+  });
+
+  return {
+    pid: child.pid,
+    socketPath: config.socketPath,
+    ready,
+    exited,
+    kill: () => void child.kill("SIGKILL"),
+    async stop() {
+      child.kill("SIGTERM");
+      const timer = setTimeout(() => child.kill("SIGKILL"), killAfterMs);
+      await exited;
+      clearTimeout(timer);
+    },
+  };
+}
+
+function exitOf(child: ChildProcess, lines: readonly string[]): Promise<WorkerExit> {
+  return new Promise((resolve) => {
+    child.once("error", (error) => resolve(new WorkerExit("could not be started", lines, error)));
+    // `close` comes after `exit`, when what it wrote has been read.
+    child.once("close", (code, signal) =>
+      resolve(new WorkerExit(signal === null ? `ended with code ${code}` : `was ended by ${signal}`, lines)),
+    );
+  });
+}
+
+function readinessOf(child: ChildProcess, exited: Promise<WorkerExit>): Promise<WorkerInfo> {
+  return new Promise((resolve, reject) => {
+    child.once("message", (message: WorkerMessage) => {
+      if (message.type === "ready") return resolve(message.info);
+      reject(new LoquiError(isErrorKind(message.kind) ? message.kind : "internal", message.message));
+    });
+    exited.then(reject);
+  });
+}
+
+function readLines(stream: Readable | null, onLine: (line: string) => void): void {
+  if (stream === null) return;
+  createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on("line", onLine);
+}

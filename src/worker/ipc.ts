@@ -1,0 +1,52 @@
+import type { ModelInfo } from "../engines/token-engine.ts";
+import type { ErrorKind } from "../errors.ts";
+import type { SamplingDefaults } from "./chat-sampling.ts";
+
+/** What a worker is told, in the one message that it gets over IPC. */
+export interface WorkerConfig {
+  /** Where to listen: a Unix socket that doesn't exist yet, in a folder of its own. */
+  readonly socketPath: string;
+  readonly model: WorkerModel;
+  readonly limits: WorkerLimits;
+}
+
+/** The model to load. What is absent is chosen when it loads. */
+export interface WorkerModel {
+  readonly id: string;
+  /** Absolute path of the weights. */
+  readonly path: string;
+  /** The runtime, e.g. `llama.cpp`. */
+  readonly engine: string;
+  /** Positions of one sequence, in tokens. */
+  readonly contextLength?: number | undefined;
+  /** Requests that decode at the same time. */
+  readonly sequences: number;
+  /** Tokens that one decode takes. */
+  readonly batchSize: number;
+  readonly threads?: number | undefined;
+  /** Jinja, instead of the model's own. */
+  readonly chatTemplate?: string | undefined;
+  readonly defaults: SamplingDefaults;
+}
+
+/** Bounds of the scheduler. */
+export interface WorkerLimits {
+  /** Requests that wait; more are refused. */
+  readonly maxQueuedRequests: number;
+  /** Prompt tokens that wait; four times what the KV cache holds where absent. */
+  readonly maxQueuedTokens?: number | undefined;
+  /** Prompt tokens per decode while others generate. */
+  readonly pieceTokens: number;
+}
+
+/** What a worker that is ready says of itself. */
+export interface WorkerInfo extends ModelInfo {
+  readonly contextLength: number;
+  readonly sequences: number;
+  readonly batchSize: number;
+}
+
+/** What a worker answers over IPC, once. */
+export type WorkerMessage =
+  | { readonly type: "ready"; readonly info: WorkerInfo }
+  | { readonly type: "failed"; readonly message: string; readonly kind: ErrorKind };

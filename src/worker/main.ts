@@ -1,0 +1,93 @@
+/**
+ * A worker: loads one model and answers calls for it on a Unix socket, in a
+ * process of its own. Started by src/backends/worker with the words `worker
+ * --model ID` and an IPC channel, over which its configuration comes; when the
+ * channel closes, the parent is gone and the worker goes too.
+ *
+ * SIGTERM and SIGKILL end it at once: what has to be drained is drained by the
+ * parent. Any error that nobody handles ends it too, with an exit code.
+ */
+import { createHash } from "node:crypto";
+import { rmdirSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { dirname } from "node:path";
+import type { TokenEngine } from "../engines/token-engine.ts";
+import { toLoquiError } from "../errors.ts";
+import { answerCall } from "./answer-call.ts";
+import { createChatMethods } from "./chat-service.ts";
+import { openEngine } from "./engines.ts";
+import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel } from "./ipc.ts";
+import { createScheduler } from "./scheduler.ts";
+
+let socketPath: string | undefined;
+
+// Ctrl-C goes to the whole process group; the parent decides what becomes of it.
+process.on("SIGINT", () => {});
+process.once("disconnect", leave);
+process.once("message", (config: WorkerConfig) => void start(config));
+if (!process.connected) {
+  console.error("a worker is started by loqui, not by hand");
+  process.exit(2);
+}
+
+async function start(config: WorkerConfig): Promise<void> {
+  socketPath = config.socketPath;
+  let info: WorkerInfo;
+  try {
+    info = await serve(config);
+  } catch (reason) {
+    const error = toLoquiError(reason);
+    if (error.kind === "internal") console.error(error.cause ?? error);
+    const message = error.kind === "internal" ? "the model can't be loaded; the log says why" : error.message;
+    return send({ type: "failed", message, kind: error.kind }, () => process.exit(1));
+  }
+  send({ type: "ready", info });
+}
+
+async function serve({ model, limits, socketPath: path }: WorkerConfig): Promise<WorkerInfo> {
+  const engine = await openEngine(model);
+  const { sequences, contextLength, batchSize } = engine;
+  const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize };
+  const scheduler = createScheduler(engine, {
+    maxQueuedRequests: limits.maxQueuedRequests,
+    maxQueuedTokens: limits.maxQueuedTokens ?? 4 * sequences * contextLength,
+    pieceTokens: limits.pieceTokens,
+  });
+  const methods = createChatMethods({
+    engine,
+    scheduler,
+    defaults: model.defaults,
+    chatTemplate: model.chatTemplate,
+    fingerprint: fingerprintOf(model, engine),
+  });
+  const server = createServer((socket) => answerCall(socket, methods));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, resolve);
+  });
+  return info;
+}
+
+/** Equal for workers that answer equal requests and seeds alike. */
+function fingerprintOf({ chatTemplate, defaults }: WorkerModel, engine: TokenEngine): string {
+  const { contextLength, sequences, batchSize, info } = engine;
+  const configuration = JSON.stringify([info, contextLength, sequences, batchSize, chatTemplate, defaults]);
+  return `fp_${createHash("sha256").update(configuration).digest("hex").slice(0, 12)}`;
+}
+
+function send(message: WorkerMessage, sent?: () => void): void {
+  process.send?.(message, undefined, undefined, () => sent?.());
+}
+
+/** Ends the process from outside: `process.exit` waits for a native call in progress, such as loading. */
+function leave(): void {
+  if (socketPath !== undefined) {
+    rmSync(socketPath, { force: true });
+    try {
+      rmdirSync(dirname(socketPath));
+    } catch {
+      // The parent, or another worker of its, still uses the folder.
+    }
+  }
+  process.kill(process.pid, "SIGKILL");
+}
