@@ -83,7 +83,10 @@ function decode(
     const extra = [...new Set(parameters.map(([name]) => name))];
     const [first] = extra;
     if (mode === "strict" && first !== undefined) {
-      throw new LoquiError("invalid_request", `unknown query parameter ${JSON.stringify(first)}`, { param: first });
+      throw new LoquiError("invalid_request", `unknown query parameter: ${first}`, {
+        param: first,
+        code: "unknown_parameter",
+      });
     }
     const lookup = lookupOf(content);
     const target = choose(binding, lookup);
