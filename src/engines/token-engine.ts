@@ -14,12 +14,16 @@ export interface TokenEngine extends AsyncDisposable {
 
   /** Token ids of a text. With `special`, the texts of control tokens become those tokens. */
   tokenize(text: string, special: boolean): Uint32Array;
-  /** A decoder that turns one sequence's tokens into text as they come. */
-  createTextDecoder(): TokenTextDecoder;
+  /** A decoder that turns one sequence's tokens into text as they come. Control tokens have no text, with `special` their names. */
+  createTextDecoder(special?: boolean): TokenTextDecoder;
   /** Whether a token ends the generation (end of sequence, of turn, of message). */
   isEndOfGeneration(token: number): boolean;
-  /** A sampler with state of its own: a random stream and a window of past tokens. */
-  createSampler(sampling: Sampling): Sampler;
+  /**
+   * A sampler with state of its own: a random stream and a window of past
+   * tokens. The window begins with the end of `history`, which is the prompt;
+   * what is drawn enters it by itself.
+   */
+  createSampler(sampling: Sampling, history: Uint32Array): Sampler;
 
   /**
    * Runs one batch. Row `i` appends its tokens to its sequence at `position`;
@@ -33,8 +37,11 @@ export interface TokenEngine extends AsyncDisposable {
   sample(logits: LogitsHandle, sampler: Sampler): Promise<number>;
   /** Drops a sequence's KV cells from `length` on; 0 empties it. False where the memory can't (it is empty then). */
   truncate(sequence: number, length: number): Promise<boolean>;
-  /** Makes `target` (emptied first) hold the first `length` cells of `source`, which may be generating. */
-  copyPrefix(source: number, target: number, length: number): Promise<void>;
+  /**
+   * Makes `target` (emptied first) hold the first `length` cells of `source`,
+   * which may be generating. False where the memory can't, as in `truncate`.
+   */
+  copyPrefix(source: number, target: number, length: number): Promise<boolean>;
 }
 
 /** One sequence's part of a batch. */

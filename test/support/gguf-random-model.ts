@@ -1,4 +1,4 @@
-import { f32, str, type TensorType, tensorBytes, toHalf, u32, writeGguf } from "./gguf.ts";
+import { f32, type GgufValue, str, type TensorType, tensorBytes, toHalf, u32, writeGguf } from "./gguf.ts";
 import { byteVocabulary, chatml } from "./gguf-vocabulary.ts";
 
 /** Shape of a llama model. */
@@ -49,9 +49,14 @@ export const shape135M: ModelShape = {
 /**
  * Writes a llama model with random weights. Equal shapes give equal files. The
  * rows of control tokens are zero, so that their logit is 0 and a greedy
- * generation never ends of itself.
+ * generation never ends of itself. `metadata` replaces or, where undefined,
+ * removes what the header says: broken files are made this way.
  */
-export function writeRandomModel(path: string, shape: ModelShape): void {
+export function writeRandomModel(
+  path: string,
+  shape: ModelShape,
+  metadata: Readonly<Record<string, GgufValue | undefined>> = {},
+): void {
   const { dim, ffn, type } = shape;
   const vocabulary = byteVocabulary({ size: shape.vocab, words: shape.words ?? [] });
   const random = randomSource(shape.seed ?? 1);
@@ -74,7 +79,7 @@ export function writeRandomModel(path: string, shape: ModelShape): void {
 
   writeGguf(
     path,
-    {
+    defined({
       "general.architecture": str("llama"),
       "general.name": str("random"),
       "general.file_type": u32({ f32: 0, f16: 1, q8_0: 7 }[type]),
@@ -91,7 +96,8 @@ export function writeRandomModel(path: string, shape: ModelShape): void {
       "llama.vocab_size": u32(vocabulary.size),
       ...vocabulary.metadata,
       "tokenizer.chat_template": str(chatml),
-    },
+      ...metadata,
+    }),
     [
       table("token_embd.weight", 2 * scale),
       ones("output_norm.weight"),
@@ -109,6 +115,10 @@ export function writeRandomModel(path: string, shape: ModelShape): void {
       ]),
     ],
   );
+}
+
+function defined(metadata: Readonly<Record<string, GgufValue | undefined>>): Record<string, GgufValue> {
+  return Object.fromEntries(Object.entries(metadata).flatMap(([key, value]) => (value ? [[key, value]] : [])));
 }
 
 /** Values uniform in ±`scale`·√3, that is of standard deviation `scale`. */

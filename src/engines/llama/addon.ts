@@ -1,0 +1,418 @@
+/**
+ * The fence around node-llama-cpp's internals.
+ *
+ * Its public API decodes and samples one sequence at a time from its own
+ * scheduler; continuous batching, prefix copies and per-row sampling need the
+ * native addon beneath. So the addon is loaded here directly, without
+ * node-llama-cpp's JavaScript: its import, its test-load of the binary in a
+ * child process and its metadata parser cost a second, this costs 60 ms.
+ *
+ * Nothing outside this file sees the addon. It was written against
+ * {@link supportedVersion}; another version, or a missing member, is an error
+ * at load. What is said here of the addon's behaviour is from its C++ source
+ * (`llama/addon/*.cpp` in the npm package).
+ */
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
+import { LoquiError } from "../../errors.ts";
+import type { DecodeRow, Sampling } from "../token-engine.ts";
+import { findAddon } from "./addon-file.ts";
+
+/** Severity of a message of llama.cpp. */
+export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug";
+
+/** The loaded library. One per process; it is never unloaded. */
+export interface Llama {
+  /** Cores that do arithmetic well: not hyperthreads, not efficiency cores. */
+  readonly mathCores: number;
+  /** Opens a GGUF file. Throws `model_unavailable`. A file that {@link checkGguf} refuses may abort the process. */
+  openModel(path: string, gpuLayers: number): Promise<LlamaModel>;
+}
+
+/** The weights and the vocabulary. Every token id given must be in the vocabulary: the addon doesn't check. */
+export interface LlamaModel {
+  readonly trainContextLength: number;
+  readonly embeddingSize: number;
+  readonly parameters: number;
+  readonly sizeBytes: number;
+  readonly vocabularyType: VocabularyType;
+  readonly addBos: boolean;
+  /** Undefined where the model has none. */
+  readonly bosToken: number | undefined;
+  readonly eosToken: number | undefined;
+  tokenize(text: string, special: boolean): Uint32Array;
+  /** Text of some tokens, lossy where it isn't whole characters, without the first one's leading space. */
+  detokenize(tokens: Uint32Array, special: boolean): string;
+  /** A token's text as it stands in the vocabulary: byte-level characters, `▁` for space, `<0x0A>`. */
+  tokenText(token: number): string;
+  /** Bits of {@link tokenAttribute}. */
+  tokenAttributes(token: number): number;
+  isEndOfGeneration(token: number): boolean;
+  openContext(shape: ContextShape): Promise<LlamaContext>;
+  createSampler(sampling: Sampling, history: Uint32Array): LlamaSampler;
+  /** Frees the weights. The contexts must be gone. */
+  dispose(): Promise<void>;
+}
+
+/** KV cache and compute buffers of a context. */
+export interface ContextShape {
+  /** Cells over all sequences. llama.cpp gives each sequence an equal part, rounded up to 256. */
+  readonly cells: number;
+  readonly sequences: number;
+  readonly batchSize: number;
+  readonly threads: number;
+}
+
+/** A KV cache and what computes on it. Nothing here may overlap with `decode` or `copySequence`. */
+export interface LlamaContext {
+  /** Runs one batch; resolves to the index of each row's last token, by which its logits are sampled. */
+  decode(rows: readonly DecodeRow[]): Promise<number[]>;
+  /** Draws a token from the logits at an index of the last batch; several may run at once, each with its own sampler. */
+  sample(index: number, sampler: LlamaSampler): Promise<number>;
+  /** Drops the cells of a sequence from a position on. False where the memory can't: recurrent states. */
+  removeCells(sequence: number, from: number): boolean;
+  /** Lowest position that a sequence still has; −1 when it is empty. Above 0 where a window has slid over the others. */
+  minPosition(sequence: number): number;
+  /** Makes `target` a copy of `source`, all cells. The data are copied at the next decode. */
+  copySequence(source: number, target: number): Promise<void>;
+  setThreads(threads: number): void;
+  dispose(): Promise<void>;
+}
+
+/** A chain of samplers with a random stream and a penalty window. Not to be disposed while it draws. */
+export interface LlamaSampler {
+  dispose(): void;
+}
+
+/** `llama_vocab_type` in llama.h. */
+export const vocabularyType = {
+  none: 0,
+  sentencePiece: 1,
+  bpe: 2,
+  wordPiece: 3,
+  unigram: 4,
+  rwkv: 5,
+  plamo2: 6,
+} as const;
+export type VocabularyType = (typeof vocabularyType)[keyof typeof vocabularyType];
+
+/** `llama_token_attr` in llama.h. */
+export const tokenAttribute = { unknown: 1, normal: 4, control: 8, userDefined: 16, byte: 32 } as const;
+
+/** The version of node-llama-cpp whose addon this file was written against. */
+export const supportedVersion = "3.22.1";
+
+interface AddonModel {
+  /** False or a rejection when the file can't be loaded; the reason is in the log. */
+  init(): Promise<boolean>;
+  dispose(): Promise<void>;
+  tokenize(text: string, specialTokens: boolean): Uint32Array;
+  detokenize(tokens: Uint32Array, specialTokens: boolean): string;
+  getTrainContextSize(): number;
+  getEmbeddingVectorSize(): number;
+  getTotalSize(): number;
+  getTotalParameters(): number;
+  /** −1 where there is none or it is no control token. */
+  tokenBos(): number;
+  tokenEos(): number;
+  getTokenString(token: number): string;
+  getTokenAttributes(token: number): number;
+  isEogToken(token: number): boolean;
+  getVocabularyType(): number;
+  shouldPrependBosToken(): boolean;
+}
+
+interface AddonContext {
+  init(): Promise<boolean>;
+  dispose(): Promise<void>;
+  /** Throws above the batch size of the context. Frees the batch before. */
+  initBatch(tokens: number): void;
+  /** Copies the tokens. `logitIndexes` are indexes into `tokens`. */
+  addToBatch(sequence: number, position: number, tokens: Uint32Array, logitIndexes: Uint32Array): Uint32Array;
+  /** Runs in libuv's pool. Doesn't check for a disposed context. */
+  decodeBatch(): Promise<void>;
+  /** Runs in libuv's pool. −1 when no candidate is left. Doesn't check for a disposed context. */
+  sampleToken(batchIndex: number, sampler: AddonSampler): Promise<number>;
+  removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
+  getSequenceKvCacheMinPosition(sequence: number): number;
+  copySequenceStateFromOtherSequence(target: number, source: number): Promise<number>;
+  setThreads(threads: number): void;
+}
+
+interface AddonSampler {
+  applyConfig(config: SamplerConfig): void;
+  dispose(): void;
+}
+
+/**
+ * What `applyConfig` reads. It asks whether a key is there, so a key that isn't
+ * meant must be absent, not undefined. The chain is always bias, penalties,
+ * top-k, top-p, min-p, temperature, draw.
+ */
+interface SamplerConfig {
+  /** 0 draws the likeliest and leaves top-k, top-p, min-p out. */
+  temperature: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  seed: number;
+  /** The penalties' window at the start, oldest first. What is drawn later enters it natively. */
+  repeatPenaltyTokens?: Uint32Array;
+  repeatPenalty?: number;
+  repeatPenaltyMaxTokens?: number;
+  repeatPenaltyFrequencyPenalty?: number;
+  repeatPenaltyPresencePenalty?: number;
+  tokenBiasKeys?: Uint32Array;
+  tokenBiasValues?: Float32Array;
+}
+
+interface Addon {
+  AddonModel: new (path: string, params: { addonExports: Addon; gpuLayers: number; useMmap: boolean }) => AddonModel;
+  AddonContext: new (
+    model: AddonModel,
+    params: {
+      contextSize: number;
+      batchSize: number;
+      sequences: number;
+      flashAttention: "auto";
+      threads: number;
+    },
+  ) => AddonContext;
+  AddonSampler: new (model: AddonModel) => AddonSampler;
+  getMathCores(): number;
+  getGpuType(): string | false | undefined;
+  setLogger(logger: (level: number, message: string) => void): void;
+  setLoggerLogLevel(level: number): void;
+  loadBackends(folder?: string): void;
+  init(): Promise<void>;
+}
+
+/** Every member that is used, for the check at load. */
+const members = {
+  AddonModel: [
+    "init",
+    "dispose",
+    "tokenize",
+    "detokenize",
+    "getTrainContextSize",
+    "getEmbeddingVectorSize",
+    "getTotalSize",
+    "getTotalParameters",
+    "tokenBos",
+    "tokenEos",
+    "getTokenString",
+    "getTokenAttributes",
+    "isEogToken",
+    "getVocabularyType",
+    "shouldPrependBosToken",
+  ] satisfies readonly (keyof AddonModel)[],
+  AddonContext: [
+    "init",
+    "dispose",
+    "initBatch",
+    "addToBatch",
+    "decodeBatch",
+    "sampleToken",
+    "removeTokenCellsFromSequence",
+    "getSequenceKvCacheMinPosition",
+    "copySequenceStateFromOtherSequence",
+    "setThreads",
+  ] satisfies readonly (keyof AddonContext)[],
+  AddonSampler: ["applyConfig", "dispose"] satisfies readonly (keyof AddonSampler)[],
+};
+const functions = ["getMathCores", "getGpuType", "setLogger", "setLoggerLogLevel", "loadBackends", "init"] as const;
+
+/** The addon's numbers of llama.cpp's levels; `info` and what lies between it and debug are one here. */
+const levels: readonly LogLevel[] = ["fatal", "fatal", "error", "warn", "info", "info", "debug"];
+
+const noLogits = new Uint32Array(0);
+const samplers = new WeakMap<LlamaSampler, AddonSampler>();
+
+let loading: Promise<Llama> | undefined;
+let log: (level: LogLevel, message: string) => void = () => {};
+/** llama.cpp says why it failed only in its log: what it complained of since the last call, newest last. */
+let complaints: { level: number; message: string }[] = [];
+
+/**
+ * Loads the library: the local build where there is one, the prebuilt binary
+ * else. Once per process; `onLog` replaces the one before. Throws
+ * `model_unavailable` where there is no binary for this platform, or where the
+ * binary is not the one that this file knows.
+ */
+export async function loadLlama(onLog?: (level: LogLevel, message: string) => void): Promise<Llama> {
+  if (onLog !== undefined) log = onLog;
+  loading ??= load();
+  return loading;
+}
+
+async function load(): Promise<Llama> {
+  const { path, version } = findAddon();
+  if (version !== supportedVersion) {
+    throw new LoquiError(
+      "model_unavailable",
+      `node-llama-cpp is ${version}, but only ${supportedVersion} is supported`,
+    );
+  }
+  const addon = requireAddon(path);
+  addon.setLogger((level, message) => {
+    const name = levels[level] ?? "debug";
+    complaints = [...complaints, { level, message: message.trim() }].slice(-16);
+    log(name, message.trimEnd());
+  });
+  addon.setLoggerLogLevel(3);
+  addon.loadBackends();
+  // A prebuilt binary has its CPU code in libraries beside it, one per generation of processors. A local build has it inside.
+  if (addon.getGpuType() === undefined) addon.loadBackends(dirname(path));
+  await addon.init();
+
+  return {
+    mathCores: Math.max(1, Math.floor(addon.getMathCores())),
+    async openModel(file, gpuLayers) {
+      const model = new addon.AddonModel(file, { addonExports: addon, gpuLayers, useMmap: true });
+      await initialise(model, "the model file can't be loaded");
+      return wrapModel(addon, model);
+    },
+  };
+}
+
+function requireAddon(path: string): Addon {
+  let addon: Record<string, unknown>;
+  try {
+    addon = createRequire(import.meta.url)(path);
+  } catch (error) {
+    // The usual one: "version `GLIBC_2.34' not found".
+    throw new LoquiError("model_unavailable", "the llama.cpp binary can't be loaded on this system", { cause: error });
+  }
+  const missing: string[] = functions.filter((name) => typeof addon[name] !== "function");
+  for (const [name, methods] of Object.entries(members)) {
+    const prototype: Record<string, unknown> =
+      (addon[name] as { prototype?: Record<string, unknown> })?.prototype ?? {};
+    missing.push(...methods.filter((method) => typeof prototype[method] !== "function").map((m) => `${name}.${m}`));
+  }
+  if (missing.length > 0) {
+    throw new LoquiError("model_unavailable", `the llama.cpp binary lacks ${missing.join(", ")}`);
+  }
+  return addon as unknown as Addon;
+}
+
+/** Runs an `init` that says no more than that it failed, and adds what the log says. */
+async function initialise(object: AddonModel | AddonContext, failure: string): Promise<void> {
+  complaints = [];
+  let cause: unknown;
+  try {
+    if (await object.init()) return;
+  } catch (error) {
+    cause = error;
+  }
+  // The log comes over another queue of the event loop.
+  await new Promise(setImmediate);
+  const messages = complaints.map(({ message }) => message);
+  // The first error is the reason, the others say that it failed.
+  const reason =
+    complaints.find(({ level }) => level <= 2)?.message ?? (cause instanceof Error ? cause.message : undefined);
+  const message = reason === undefined ? failure : `${failure}: ${withoutPaths(reason)}`;
+  throw new LoquiError("model_unavailable", message, { cause: new Error(messages.join("\n"), { cause }) });
+}
+
+/** Messages go to clients, and hold no path of the server. */
+function withoutPaths(message: string): string {
+  return message.replaceAll(/(?:[A-Za-z]:)?[\\/](?:[^\\/\s'"]+[\\/])+/g, "");
+}
+
+function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
+  const optional = (token: number) => (token < 0 ? undefined : token);
+  return {
+    trainContextLength: model.getTrainContextSize(),
+    embeddingSize: model.getEmbeddingVectorSize(),
+    parameters: model.getTotalParameters(),
+    sizeBytes: model.getTotalSize(),
+    vocabularyType: model.getVocabularyType() as VocabularyType,
+    addBos: model.shouldPrependBosToken(),
+    bosToken: optional(model.tokenBos()),
+    eosToken: optional(model.tokenEos()),
+    tokenize: (text, special) => model.tokenize(text, special),
+    detokenize: (tokens, special) => model.detokenize(tokens, special),
+    tokenText: (token) => model.getTokenString(token),
+    tokenAttributes: (token) => model.getTokenAttributes(token),
+    isEndOfGeneration: (token) => model.isEogToken(token),
+    async openContext({ cells, sequences, batchSize, threads }) {
+      const context = new addon.AddonContext(model, {
+        contextSize: cells,
+        batchSize,
+        sequences,
+        flashAttention: "auto",
+        threads,
+      });
+      await initialise(context, `no context of ${cells} tokens could be made`);
+      return wrapContext(context);
+    },
+    createSampler(sampling, history) {
+      const sampler = new addon.AddonSampler(model);
+      sampler.applyConfig(samplerConfig(sampling, history));
+      const wrapped: LlamaSampler = { dispose: () => sampler.dispose() };
+      samplers.set(wrapped, sampler);
+      return wrapped;
+    },
+    dispose: () => model.dispose(),
+  };
+}
+
+function wrapContext(context: AddonContext): LlamaContext {
+  return {
+    async decode(rows) {
+      context.initBatch(rows.reduce((sum, row) => sum + row.tokens.length, 0));
+      let tokens = 0;
+      const indexes = rows.map((row) => {
+        const last = row.tokens.length - 1;
+        context.addToBatch(row.sequence, row.position, row.tokens, row.logits ? Uint32Array.of(last) : noLogits);
+        tokens += row.tokens.length;
+        return tokens - 1;
+      });
+      await context.decodeBatch();
+      return indexes;
+    },
+    async sample(index, sampler) {
+      const token = await context.sampleToken(index, nativeSampler(sampler));
+      if (token < 0) throw new LoquiError("internal", "no token is left to draw");
+      return token;
+    },
+    removeCells: (sequence, from) => context.removeTokenCellsFromSequence(sequence, from, -1),
+    minPosition: (sequence) => context.getSequenceKvCacheMinPosition(sequence),
+    async copySequence(source, target) {
+      await context.copySequenceStateFromOtherSequence(target, source);
+    },
+    setThreads: (threads) => context.setThreads(threads),
+    dispose: () => context.dispose(),
+  };
+}
+
+function nativeSampler(sampler: LlamaSampler): AddonSampler {
+  const found = samplers.get(sampler);
+  if (found === undefined) throw new TypeError("the sampler is not of this library");
+  return found;
+}
+
+function samplerConfig(sampling: Sampling, history: Uint32Array): SamplerConfig {
+  const config: SamplerConfig = { temperature: sampling.temperature, seed: foldSeed(sampling.seed) };
+  if (sampling.topK > 0) config.topK = sampling.topK;
+  if (sampling.topP < 1) config.topP = sampling.topP;
+  if (sampling.minP > 0) config.minP = sampling.minP;
+  if (sampling.penaltyWindow > 0) {
+    config.repeatPenaltyTokens = history.slice(-sampling.penaltyWindow);
+    config.repeatPenaltyMaxTokens = sampling.penaltyWindow;
+    config.repeatPenalty = sampling.repeatPenalty;
+    config.repeatPenaltyFrequencyPenalty = sampling.frequencyPenalty;
+    config.repeatPenaltyPresencePenalty = sampling.presencePenalty;
+  }
+  if (sampling.logitBias.size > 0) {
+    config.tokenBiasKeys = Uint32Array.from(sampling.logitBias.keys());
+    config.tokenBiasValues = Float32Array.from(sampling.logitBias.values());
+  }
+  return config;
+}
+
+/** llama.cpp's seeds have 32 bits, and the highest means "a random one". */
+function foldSeed(seed: number): number {
+  const folded = (seed ^ Math.floor(seed / 2 ** 32)) >>> 0;
+  return folded === 0xffff_ffff ? 0xffff_fffe : folded;
+}

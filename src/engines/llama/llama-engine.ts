@@ -1,0 +1,331 @@
+import { availableParallelism } from "node:os";
+import { LoquiError } from "../../errors.ts";
+import type {
+  DecodeRow,
+  LogitsHandle,
+  ModelInfo,
+  Sampler,
+  Sampling,
+  TokenEngine,
+  TokenTextDecoder,
+} from "../token-engine.ts";
+import { type LlamaContext, type LlamaModel, type LlamaSampler, type LogLevel, loadLlama } from "./addon.ts";
+import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
+import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
+import { chooseThreads, threadCounts } from "./threads.ts";
+import { createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
+
+/** How a GGUF model is to be run. */
+export interface LlamaOptions {
+  /** The .gguf file; of a split model the first. */
+  readonly path: string;
+  /** Sequences in the KV cache. */
+  readonly sequences: number;
+  /** Positions per sequence: the KV cache has `contextLength × sequences`. Default: as trained, 4096 at most. */
+  readonly contextLength?: number | undefined;
+  /** Tokens per decode. Default 512. */
+  readonly batchSize?: number | undefined;
+  /** Threads that compute. Default: as many as a few timed decodes are fastest with. */
+  readonly threads?: number | undefined;
+  /** Layers to keep on a GPU. Default 0; the CPU binaries ignore it. */
+  readonly gpuLayers?: number | undefined;
+  /** Gets what llama.cpp logs, from warnings up. Of all models in the process, by the last that was given. */
+  readonly onLog?: ((level: LogLevel, message: string) => void) | undefined;
+}
+
+/**
+ * Opens a GGUF model on llama.cpp. The file is checked first, since llama.cpp
+ * ends the process on some broken ones. Throws `model_unavailable`.
+ */
+export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngine> {
+  const header = await readGgufHeader(options.path);
+  checkGguf(header);
+  const llama = await loadLlama(options.onLog);
+  const model = await llama.openModel(options.path, options.gpuLayers ?? 0);
+  try {
+    const sequences = options.sequences;
+    const contextLength = options.contextLength ?? Math.min(model.trainContextLength || 4096, 4096);
+    const cells = Math.ceil(contextLength / 256) * 256 * sequences;
+    const batchSize = Math.min(options.batchSize ?? 512, cells);
+    const context = await model.openContext({ cells, sequences, batchSize, threads: options.threads ?? 1 });
+    const most = Math.min(llama.mathCores, availableParallelism());
+    const counts = options.threads === undefined ? threadCounts(most, model.sizeBytes) : [options.threads];
+    const threads = await chooseThreads(context, counts);
+    const window = numbersOf(
+      header.metadata.get(`${textOf(header, "general.architecture")}.attention.sliding_window`),
+    )[0];
+    const info = modelInfo(model, header, threads);
+    return new LlamaEngine(model, context, info, { sequences, contextLength, batchSize, window });
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
+interface EngineShape {
+  readonly sequences: number;
+  readonly contextLength: number;
+  readonly batchSize: number;
+  /** Positions that sliding-window layers see, where the model says so. */
+  readonly window: number | undefined;
+}
+
+/** A sampler and the draws that it is busy with. */
+interface SamplerState {
+  readonly native: LlamaSampler;
+  draws: number;
+  disposed: boolean;
+}
+
+/**
+ * A GGUF model on llama.cpp. Every call is checked before it reaches native
+ * code, which would end the process: ids, positions, lengths, stale handles.
+ * Breaking the contract of {@link TokenEngine} throws a plain `Error`.
+ */
+class LlamaEngine implements TokenEngine {
+  readonly info: ModelInfo;
+  readonly sequences: number;
+  readonly contextLength: number;
+  readonly batchSize: number;
+  readonly #model: LlamaModel;
+  readonly #context: LlamaContext;
+  readonly #window: number | undefined;
+  readonly #bytes: TokenBytes;
+  /** Cells that each sequence holds. */
+  readonly #held: number[];
+  readonly #samplers = new Map<Sampler, SamplerState>();
+  /** Draws that run now, and what resolves when the native context is free for another decode or copy. */
+  readonly #draws = new Set<Promise<number>>();
+  #busy: Promise<unknown> | undefined;
+  /** Handles are `decode number × batch size + index`, which tells the stale ones. */
+  #decodes = 0;
+  #disposal: Promise<void> | undefined;
+
+  constructor(model: LlamaModel, context: LlamaContext, info: ModelInfo, shape: EngineShape) {
+    this.info = info;
+    this.sequences = shape.sequences;
+    this.contextLength = shape.contextLength;
+    this.batchSize = shape.batchSize;
+    this.#model = model;
+    this.#context = context;
+    this.#window = shape.window;
+    this.#bytes = createTokenBytes(model);
+    this.#held = new Array(shape.sequences).fill(0);
+  }
+
+  tokenize(text: string, special: boolean): Uint32Array {
+    this.#checkOpen();
+    return this.#model.tokenize(text, special);
+  }
+
+  createTextDecoder(special = false): TokenTextDecoder {
+    const decoder = createTextDecoder(this.#bytes, special);
+    return {
+      push: (token) => {
+        this.#checkOpen();
+        this.#checkTokens([token]);
+        return decoder.push(token);
+      },
+      flush: decoder.flush,
+    };
+  }
+
+  isEndOfGeneration(token: number): boolean {
+    this.#checkOpen();
+    this.#checkTokens([token]);
+    return this.#model.isEndOfGeneration(token);
+  }
+
+  createSampler(sampling: Sampling, history: Uint32Array): Sampler {
+    this.#checkOpen();
+    for (const token of sampling.logitBias.keys()) {
+      if (token < this.info.vocabularySize) continue;
+      throw new LoquiError(
+        "invalid_request",
+        `logit_bias names token ${token}, but the vocabulary has ${this.info.vocabularySize} tokens`,
+        { param: "logit_bias" },
+      );
+    }
+    const state: SamplerState = { native: this.#model.createSampler(sampling, history), draws: 0, disposed: false };
+    const sampler: Sampler = { dispose: () => this.#disposeSampler(sampler, state) };
+    this.#samplers.set(sampler, state);
+    return sampler;
+  }
+
+  async decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]> {
+    this.#checkOpen();
+    if (this.#busy !== undefined) throw new Error("decode is not reentrant");
+    this.#checkRows(rows);
+    const indexes = await this.#alone(() => this.#context.decode(rows));
+    for (const row of rows) this.#held[row.sequence] = row.position + row.tokens.length;
+    this.#decodes += 1;
+    return rows.map((row, i) =>
+      row.logits ? ((this.#decodes * this.batchSize + (indexes[i] ?? 0)) as LogitsHandle) : undefined,
+    );
+  }
+
+  async sample(logits: LogitsHandle, sampler: Sampler): Promise<number> {
+    this.#checkOpen();
+    if (this.#busy !== undefined || Math.floor(logits / this.batchSize) !== this.#decodes) {
+      throw new Error("the logits are of an earlier decode");
+    }
+    const state = this.#samplers.get(sampler);
+    if (state === undefined || state.disposed) throw new Error("the sampler is disposed");
+    if (state.draws > 0) throw new Error("a sampler draws one token at a time");
+    const draw = this.#context.sample(logits % this.batchSize, state.native);
+    this.#draws.add(draw);
+    state.draws += 1;
+    try {
+      return await draw;
+    } finally {
+      this.#draws.delete(draw);
+      state.draws -= 1;
+      if (state.disposed) this.#disposeSampler(sampler, state);
+    }
+  }
+
+  async truncate(sequence: number, length: number): Promise<boolean> {
+    await this.#idle();
+    this.#checkOpen();
+    const held = this.#heldBy(sequence);
+    if (length > held) throw new Error(`sequence ${sequence} holds ${held} tokens, not ${length}`);
+    if (length === held && length > 0) return true;
+    return this.#cut(sequence, length);
+  }
+
+  async copyPrefix(source: number, target: number, length: number): Promise<boolean> {
+    await this.#idle();
+    this.#checkOpen();
+    const held = this.#heldBy(source);
+    this.#heldBy(target);
+    if (source === target) throw new Error(`sequence ${source} can't be copied to itself`);
+    if (length > held) throw new Error(`sequence ${source} holds ${held} tokens, not ${length}`);
+    // A failure leaves cells that nobody knows of; the next truncation to nothing clears them.
+    this.#held[target] = 0;
+    await this.#alone(() => this.#context.copySequence(source, target));
+    this.#held[target] = held;
+    return length === held || this.#cut(target, length);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  async #dispose(): Promise<void> {
+    await this.#idle();
+    await Promise.allSettled(this.#draws);
+    for (const [sampler, state] of this.#samplers) this.#disposeSampler(sampler, state);
+    await this.#context.dispose();
+    await this.#model.dispose();
+  }
+
+  /** Runs what nothing else may run beside: it waits for the draws, and keeps others out. */
+  async #alone<T>(run: () => Promise<T>): Promise<T> {
+    const work = Promise.allSettled(this.#draws).then(run);
+    this.#busy = work;
+    try {
+      return await work;
+    } finally {
+      this.#busy = undefined;
+    }
+  }
+
+  async #idle(): Promise<void> {
+    while (this.#busy !== undefined) await Promise.allSettled([this.#busy]);
+  }
+
+  /** Drops cells from `length` on. Where what is left is not enough to go on from, drops all and says so. */
+  #cut(sequence: number, length: number): boolean {
+    const kept = this.#context.removeCells(sequence, length) && (length === 0 || this.#reaches(sequence, length));
+    if (!kept) this.#context.removeCells(sequence, -1);
+    this.#held[sequence] = kept ? length : 0;
+    return kept;
+  }
+
+  /** Whether a sequence still has all cells that position `length` attends to. A window may have slid past them. */
+  #reaches(sequence: number, length: number): boolean {
+    const from = this.#context.minPosition(sequence);
+    if (from <= 0) return from === 0;
+    return this.#window !== undefined && from <= length - this.#window;
+  }
+
+  #disposeSampler(sampler: Sampler, state: SamplerState): void {
+    state.disposed = true;
+    if (state.draws > 0 || !this.#samplers.delete(sampler)) return;
+    state.native.dispose();
+  }
+
+  #checkOpen(): void {
+    if (this.#disposal !== undefined) throw new Error("the engine is disposed");
+  }
+
+  #heldBy(sequence: number): number {
+    const held = this.#held[sequence];
+    if (held === undefined) throw new Error(`there is no sequence ${sequence}, only 0 to ${this.sequences - 1}`);
+    return held;
+  }
+
+  #checkRows(rows: readonly DecodeRow[]): void {
+    let tokens = 0;
+    const seen = new Set<number>();
+    for (const row of rows) {
+      const held = this.#heldBy(row.sequence);
+      if (seen.has(row.sequence)) throw new Error(`sequence ${row.sequence} is in the batch twice`);
+      seen.add(row.sequence);
+      if (row.position !== held) {
+        throw new Error(
+          `sequence ${row.sequence} holds ${held} tokens, but its row begins at position ${row.position}`,
+        );
+      }
+      const end = held + row.tokens.length;
+      if (end > this.contextLength) {
+        throw new LoquiError("context_too_long", `${end} tokens are above the context length ${this.contextLength}`, {
+          promptTokens: end,
+          contextLength: this.contextLength,
+        });
+      }
+      if (row.tokens.length === 0) throw new Error(`the row of sequence ${row.sequence} is empty`);
+      this.#checkTokens(row.tokens);
+      tokens += row.tokens.length;
+    }
+    if (tokens < 1 || tokens > this.batchSize) {
+      throw new Error(`a batch has 1 to ${this.batchSize} tokens, not ${tokens}`);
+    }
+  }
+
+  #checkTokens(tokens: Iterable<number>): void {
+    for (const token of tokens) {
+      if (token >= 0 && token < this.info.vocabularySize) continue;
+      throw new Error(`token ${token} is not in the vocabulary of ${this.info.vocabularySize}`);
+    }
+  }
+}
+
+export type { LlamaEngine };
+
+function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): ModelInfo {
+  const tokens = header.metadata.get("tokenizer.ggml.tokens");
+  const vocabularySize = isArray(tokens) ? tokens.length : 0;
+  /** A special token's text. llama.cpp names only control tokens; the template wants any. */
+  const special = (name: string, native: number | undefined) => {
+    const [named = -1] = numbersOf(header.metadata.get(`tokenizer.ggml.${name}_token_id`));
+    const token = named >= 0 && named < vocabularySize ? named : native;
+    return token === undefined ? "" : model.tokenText(token);
+  };
+  return {
+    architecture: textOf(header, "general.architecture") ?? "",
+    parameters: model.parameters,
+    trainContextLength: model.trainContextLength,
+    vocabularySize,
+    embeddingSize: model.embeddingSize,
+    sizeBytes: model.sizeBytes,
+    chatTemplate: textOf(header, "tokenizer.chat_template"),
+    bosToken: special("bos", model.bosToken),
+    eosToken: special("eos", model.eosToken),
+    addBos: model.addBos,
+    license: textOf(header, "general.license") ?? textOf(header, "general.license.name"),
+    description: textOf(header, "general.description"),
+    threads,
+  };
+}
