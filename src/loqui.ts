@@ -1,32 +1,80 @@
 import { createWorkerBackend } from "./backends/worker/worker-backend.ts";
+import { packageVersion } from "./config/package-root.ts";
 import type { Settings } from "./config/settings.ts";
-import { createGateway } from "./gateway/gateway.ts";
 import { createRegistry } from "./gateway/registry.ts";
-import { createLog } from "./telemetry/log.ts";
+import { createRestHandler } from "./rest/handler.ts";
+import { createServer } from "./server/server.ts";
+import { createServices } from "./services/services.ts";
+import { createLog, logRecords } from "./telemetry/log.ts";
 
 /** A running loqui. */
 export interface Loqui {
   /** `http://HOST:PORT`, with the port that was bound. */
   readonly url: string;
+  /** Resolves when every preloaded model is ready or can't be loaded. */
+  readonly settled: Promise<void>;
   /** Ends it: what is in flight gets the drain time, then the workers are stopped. */
   close(): Promise<void>;
-  /** Cuts the drain time short. */
+  /** Cuts the drain time of a `close` short. */
   abort(): void;
 }
 
 /**
  * Puts the parts together and starts them: the workers of the preloaded models
- * first, because they take longest, then the port. Resolves when every
- * preloaded model is ready or has failed. Throws a ListenError.
+ * first, because they take longest, then the port. Resolves when the port is
+ * open; calls that come before their model is loaded wait for it. Rejects with
+ * a ListenError when the port can't be had.
  */
 export async function startLoqui(settings: Settings): Promise<Loqui> {
   const log = createLog({ level: settings.logLevel });
   const registry = createRegistry({
     models: settings.models,
     loadOnDemand: settings.loadOnDemand,
-    createWorker: (config) => createWorkerBackend({ config, log }),
+    createWorker: (config) => createWorkerBackend({ config, log, drainMs: settings.drainMs }),
   });
-  registry.preload();
-  const { serveRegistry } = await import("./serve-registry.ts");
-  return serveRegistry(settings, registry, createGateway(registry, "chat"), log);
+  const preloaded = registry.preload();
+  const about = { name: "loqui", version: packageVersion };
+  try {
+    const server = await createServer({
+      host: settings.host,
+      port: settings.port,
+      services: createServices(registry),
+      rest: (dispatcher, limits) =>
+        createRestHandler({
+          dispatcher,
+          strict: settings.strict,
+          info: { title: about.name, version: about.version },
+          limits: { bodyBytes: limits.maxRequestBytes, maxTimeoutMs: limits.maxTimeoutMs },
+          onError: (error, request) => {
+            if (!request.dispatched) log.info({ ...request, kind: error.kind, param: error.param }, "request refused");
+          },
+        }),
+      about,
+      limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs },
+      allowedOrigins: settings.corsOrigins,
+      onRecord: logRecords(log),
+      log,
+    });
+    log.info({ url: server.url }, "listening");
+    server.health.setNotReady("models are loading");
+    const settled = preloaded.then((failed) => {
+      if (failed.length > 0 && failed.length === registry.models.filter((model) => model.config.preload).length) {
+        server.health.setNotReady("no model could be loaded");
+      } else {
+        server.health.setReady();
+      }
+    });
+    return {
+      url: server.url,
+      settled,
+      abort: () => void server.close({ force: true }),
+      async close() {
+        await server.close();
+        await registry[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await registry[Symbol.asyncDispose]();
+    throw error;
+  }
 }

@@ -5,7 +5,7 @@
  *
  *   fork("engine-loop.ts", [MODEL, THREADS]) → "ready", then LoopReports for LoopOrders
  */
-import { openLlamaEngine } from "../../src/engines/llama/engine.ts";
+import { openLlamaEngine } from "../../src/engines/llama/llama-engine.ts";
 
 /** What to run. */
 export interface LoopOrder {

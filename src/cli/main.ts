@@ -32,7 +32,9 @@ withSettings(program.command("serve"))
   });
 
 withSettings(program.command("run"))
-  .description("stream a model's answer to the terminal; uses the server at HOST:PORT if one answers, else starts its own")
+  .description(
+    "stream a model's answer to the terminal; uses the server at HOST:PORT if one answers, else starts its own",
+  )
   .argument("<model>", "id or alias of a model, or the path of a .gguf file")
   .argument("<prompt>", "what to say to it; - reads standard input")
   .option("--system <text>", "a system message before the prompt")
@@ -43,6 +45,11 @@ withSettings(program.command("run"))
     const { run } = await import("./run.ts");
     await run(model, prompt, options, flagsOf(options));
   });
+
+/** By name: importing the class would load the server for `--help` too. */
+function isListenError(error: unknown): error is Error {
+  return error instanceof Error && error.name === "ListenError";
+}
 
 function toNumber(text: string): number {
   const value = Number(text);
@@ -70,7 +77,7 @@ function flagsOf(options: Record<string, unknown>): Record<string, unknown> {
 try {
   await program.parseAsync();
 } catch (error) {
-  if (!(error instanceof ConfigError || error instanceof CommandError)) throw error;
+  if (!(error instanceof ConfigError || error instanceof CommandError || isListenError(error))) throw error;
   process.stderr.write(`loqui: ${error.message}\n`);
   process.exitCode = 1;
 }

@@ -1,6 +1,6 @@
+import { text } from "node:stream/consumers";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
-import { text } from "node:stream/consumers";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { packageRoot } from "../config/package-root.ts";
 import { readSettings } from "../config/settings.ts";

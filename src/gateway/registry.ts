@@ -32,10 +32,11 @@ export interface Registry extends AsyncDisposable {
   resolve(name: string): { model: RegisteredModel; backends: readonly Backend[] };
   /** Where a model stands now. */
   stateOf(model: RegisteredModel): LifeState;
-  /** Starts to load every model that its configuration wants loaded. */
-  preload(): void;
-  /** Whether every preloaded model is ready or has failed. */
-  readonly settled: boolean;
+  /**
+   * Starts to load every model that its configuration wants loaded. Resolves
+   * with those that can't be, when all are ready or have failed.
+   */
+  preload(): Promise<readonly RegisteredModel[]>;
 }
 
 export interface RegistryOptions {
@@ -54,14 +55,19 @@ export function createRegistry(options: RegistryOptions): Registry {
       sizeBytes: file?.size,
     };
   });
-  const byName = new Map(models.flatMap((model) => [model.config.id, ...model.config.aliases].map((name) => [name, model])));
+  const byName = new Map(
+    models.flatMap((model) => [model.config.id, ...model.config.aliases].map((name) => [name, model])),
+  );
 
   function get(name: string): RegisteredModel {
     const model = byName.get(name);
     if (model !== undefined) return model;
     const nearest = nearestNames(name, byName.keys());
-    const hint = nearest.length === 0 ? "GET /v1/models lists those there are" : `did you mean ${nearest.join(" or ")}?`;
-    throw new LoquiError("model_not_found", `the model \`${name.slice(0, 512)}\` does not exist; ${hint}`, { param: "model" });
+    const hint =
+      nearest.length === 0 ? "GET /v1/models lists those there are" : `did you mean ${nearest.join(" or ")}?`;
+    throw new LoquiError("model_not_found", `the model \`${name.slice(0, 512)}\` does not exist; ${hint}`, {
+      param: "model",
+    });
   }
 
   function stateOf(model: RegisteredModel): LifeState {
@@ -85,21 +91,14 @@ export function createRegistry(options: RegistryOptions): Registry {
       }
       return { model, backends: [model.worker] };
     },
-    preload() {
-      for (const model of models) {
-        // A failure is the worker's state and its log line; others go on.
-        if (model.config.preload && !model.config.disabled) model.worker.load(AbortSignal.any([])).catch(() => {});
-      }
-    },
-    get settled() {
-      return models.every((model) => !model.config.preload || model.config.disabled || isSettled(stateOf(model)));
+    async preload() {
+      const wanted = models.filter(({ config }) => config.preload && !config.disabled);
+      const never = new AbortController().signal;
+      const results = await Promise.allSettled(wanted.map((model) => model.worker.load(never)));
+      return wanted.filter((_, i) => results[i]?.status === "rejected");
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(models.map((model) => model.worker[Symbol.asyncDispose]()));
     },
   };
-}
-
-function isSettled(state: LifeState): boolean {
-  return state !== "loading" && state !== "available";
 }

@@ -1,9 +1,9 @@
 import type { DescMessage, DescMethod, DescService, MessageShape } from "@bufbuild/protobuf";
-import { pathToString } from "@bufbuild/protobuf/reflect";
 import { createValidator } from "@bufbuild/protovalidate";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import type { IncomingCall, RequestContext, RequestRecord } from "../request-context.ts";
 import type { RequestInput, ServiceImplementation } from "./handlers.ts";
+import { violationError } from "./violation.ts";
 
 /**
  * The one way into the services: every protocol adapter calls `run`. It makes
@@ -38,11 +38,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if (result.kind === "error") throw result.error;
     const violation = result.violations[0];
     if (violation === undefined) throw result.error;
-    const param = pathToString(violation.field);
-    throw new LoquiError("invalid_request", `${param === "" ? "request" : param}: ${violation.message}`, {
-      ...(param !== "" && { param }),
-      code: violation.ruleId,
-    });
+    throw violationError(desc, message, violation);
   }
 
   async function* validated(

@@ -17,13 +17,15 @@ export function createModelService(registry: Registry): ServiceImplementation {
   const describe = (model: RegisteredModel) => describeModel(model, registry);
   return implement(ModelService, {
     async listModels(request) {
-      const data = registry.models.map(describe).filter(
-        (model) =>
-          (request.type.length === 0 || request.type.includes(model.type)) &&
-          (request.provider.length === 0 || request.provider.includes(model.provider ?? "")) &&
-          request.capability.every((capability) => model.capabilities.includes(capability)) &&
-          matchesState(model.state, request.state),
-      );
+      const data = registry.models
+        .map(describe)
+        .filter(
+          (model) =>
+            (request.type.length === 0 || request.type.includes(model.type)) &&
+            (request.provider.length === 0 || request.provider.includes(model.provider ?? "")) &&
+            request.capability.every((capability) => model.capabilities.includes(capability)) &&
+            matchesState(model.state, request.state),
+        );
       return create(ListModelsResponseSchema, { object: "list", data });
     },
 
@@ -84,7 +86,7 @@ function describeModel(model: RegisteredModel, registry: Registry): Model {
     architecture: info?.architecture,
     parameter_count: info?.parameters,
     disabled: config.disabled,
-    error: lastError,
+    error: lastError === undefined ? undefined : { message: lastError, code: "model_unavailable" },
   };
   return modelCodec.decode(parseJson(JSON.stringify(json)), "strict").message;
 }

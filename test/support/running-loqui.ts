@@ -28,6 +28,7 @@ export async function startWithScripts(
   });
   const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1", MODELS: models.join(",") };
   const loqui = await startLoqui(readSettings({ ...environment, ...settings }, {}, folder));
+  await loqui.settled;
   return {
     loqui,
     url: loqui.url,

@@ -1,0 +1,19 @@
+import { EmbeddingService } from "../../gen/loqui/v1/embedding_pb.ts";
+import { RerankService } from "../../gen/loqui/v1/rerank_pb.ts";
+import { SpeechService } from "../../gen/loqui/v1/speech_pb.ts";
+import { createGateway } from "../gateway/gateway.ts";
+import type { Registry } from "../gateway/registry.ts";
+import { createChatService } from "./chat-service.ts";
+import { implement, type ServiceImplementation } from "./handlers.ts";
+import { createModelService } from "./model-service.ts";
+
+/** All services of the schema, over the models of a registry. */
+export function createServices(registry: Registry): ServiceImplementation[] {
+  return [
+    createModelService(registry),
+    createChatService(createGateway(registry, "chat")),
+    implement(EmbeddingService, {}),
+    implement(RerankService, {}),
+    implement(SpeechService, {}),
+  ];
+}

@@ -1,0 +1,171 @@
+import { create } from "@bufbuild/protobuf";
+import { describe, expect, it } from "vitest";
+import {
+  ChatCompletionChunkSchema,
+  ChatRole,
+  ChatService,
+  CreateChatCompletionRequestSchema,
+  CreateChatCompletionResponseSchema,
+} from "../../gen/loqui/v1/chat_pb.ts";
+import { LoquiError } from "../../src/errors.ts";
+import type { IncomingCall, RequestRecord } from "../../src/request-context.ts";
+import { createDispatcher } from "../../src/services/dispatcher.ts";
+import { type Handlers, implement } from "../../src/services/handlers.ts";
+
+const unary = ChatService.method.createChatCompletion;
+const stream = ChatService.method.streamChatCompletion;
+
+function setUp(handlers: Handlers<typeof ChatService>, maxTimeoutMs = 5_000) {
+  const records: [RequestRecord, LoquiError | undefined][] = [];
+  const shutdown = new AbortController();
+  const dispatcher = createDispatcher({
+    services: [implement(ChatService, handlers)],
+    maxTimeoutMs,
+    shutdownSignal: shutdown.signal,
+    onRecord: (record, error) => records.push([record, error]),
+  });
+  return { dispatcher, records, shutdown };
+}
+
+function incoming(more: Partial<IncomingCall> = {}): IncomingCall {
+  return { protocol: "rest", requestId: "r1", header: () => undefined, signal: new AbortController().signal, ...more };
+}
+
+function question(more: object = {}) {
+  const content = { content: { case: "text" as const, value: "Hi" } };
+  return create(CreateChatCompletionRequestSchema, {
+    model: "m",
+    messages: [{ role: ChatRole.USER, content }],
+    ...more,
+  });
+}
+
+const answer = create(CreateChatCompletionResponseSchema, { id: "a" });
+const chunk = create(ChatCompletionChunkSchema, { id: "c" });
+
+async function failureOf(run: AsyncIterable<unknown>): Promise<LoquiError> {
+  const error = await Array.fromAsync(run).then(
+    () => undefined,
+    (caught: unknown) => caught,
+  );
+  if (!(error instanceof LoquiError)) throw new Error(`not a LoquiError: ${String(error)}`);
+  return error;
+}
+
+describe("dispatcher", () => {
+  it("yields a unary answer and leaves a record", async () => {
+    const { dispatcher, records } = setUp({ createChatCompletion: async () => answer });
+    expect(await Array.fromAsync(dispatcher.run(unary, question(), incoming()))).toEqual([answer]);
+    expect(records).toHaveLength(1);
+    expect(records[0]?.[0]).toMatchObject({
+      requestId: "r1",
+      protocol: "rest",
+      method: "loqui.v1.ChatService/CreateChatCompletion",
+      outcome: "ok",
+      firstMessageMs: expect.any(Number),
+      durationMs: expect.any(Number),
+    });
+  });
+
+  it.each([
+    [{ temperature: 3.5 }, "temperature", "double.gte_lte", /^temperature: 3\.5 must be .* 2$/],
+    [{ n: 0 }, "n", "uint32.gte_lte", /^n: 0 must be /],
+    [{ messages: [] }, "messages", "repeated.min_items", /^messages: must contain at least 1 item/],
+    [{ model: "" }, "model", "string.min_bytes", /^model: must be at least 1 bytes$/],
+    [{ logitBias: { "5": 101 } }, "logit_bias.5", "double.gte_lte", /^logit_bias\.5: 101 must be /],
+    [
+      { messages: [{ role: ChatRole.USER, content: { content: { case: "parts", value: { parts: [{}] } } } }] },
+      "messages[0].content[0].type",
+      "required",
+      /^messages\[0\]\.content\[0\]\.type: /,
+    ],
+  ])("refuses %j before the handler runs", async (fields, param, code, message) => {
+    let called = false;
+    const { dispatcher, records } = setUp({
+      async createChatCompletion() {
+        called = true;
+        return answer;
+      },
+    });
+    const error = await failureOf(dispatcher.run(unary, question(fields), incoming()));
+    expect(error).toMatchObject({ kind: "invalid_request", param, code });
+    expect(error.message).toMatch(message);
+    expect(called).toBe(false);
+    expect(records[0]?.[0].outcome).toBe("invalid_request");
+  });
+
+  it("says that a method without a handler is not implemented", async () => {
+    const { dispatcher } = setUp({});
+    const error = await failureOf(dispatcher.run(unary, question(), incoming()));
+    expect(error).toMatchObject({ kind: "unimplemented", http: 501 });
+  });
+
+  it("hides what an unknown error says, and keeps it as the cause", async () => {
+    const cause = new Error("/secret/path");
+    const { dispatcher, records } = setUp({ createChatCompletion: () => Promise.reject(cause) });
+    const error = await failureOf(dispatcher.run(unary, question(), incoming()));
+    expect(error).toMatchObject({ kind: "internal", message: "internal error", cause });
+    expect(records[0]?.[1]).toBe(error);
+  });
+
+  it("turns a handler that returns when aborted into a failure", async () => {
+    const { dispatcher, records } = setUp(
+      {
+        async *streamChatCompletion(_, context) {
+          yield chunk;
+          await new Promise((done) => context.signal.addEventListener("abort", done));
+        },
+      },
+      50,
+    );
+    const error = await failureOf(dispatcher.run(stream, question(), incoming()));
+    expect(error).toMatchObject({ kind: "timeout", message: "the deadline of 50 ms has passed" });
+    expect(records[0]?.[0].outcome).toBe("timeout");
+  });
+
+  it("lets the client's shorter deadline win, and never a longer one", async () => {
+    const deadlines: number[] = [];
+    const { dispatcher } = setUp({
+      async createChatCompletion(_, context) {
+        deadlines.push(Math.round(((context.deadline ?? 0) - performance.now()) / 1000));
+        return answer;
+      },
+    });
+    await Array.fromAsync(dispatcher.run(unary, question(), incoming({ timeoutMs: 2_000 })));
+    await Array.fromAsync(dispatcher.run(unary, question(), incoming({ timeoutMs: 900_000 })));
+    expect(deadlines).toEqual([2, 5]);
+  });
+
+  it("aborts the handler when the client leaves", async () => {
+    const client = new AbortController();
+    const { dispatcher, records } = setUp({
+      createChatCompletion: (_, { signal }) =>
+        new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason))),
+    });
+    setTimeout(() => client.abort(), 20);
+    const error = await failureOf(dispatcher.run(unary, question(), incoming({ signal: client.signal })));
+    expect(error.kind).toBe("cancelled");
+    expect(records[0]?.[0].outcome).toBe("cancelled");
+  });
+
+  it("leaves a record of a stream whose reader stops", async () => {
+    const { dispatcher, records } = setUp({
+      async *streamChatCompletion() {
+        for (;;) yield chunk;
+      },
+    });
+    for await (const _ of dispatcher.run(stream, question(), incoming())) break;
+    expect(records.map(([record]) => record.outcome)).toEqual(["cancelled"]);
+  });
+
+  it("ends what is in flight with the reason of the shutdown", async () => {
+    const { dispatcher, shutdown } = setUp({
+      async *streamChatCompletion(_, { signal }) {
+        yield chunk;
+        await new Promise((_, fail) => signal.addEventListener("abort", () => fail(signal.reason)));
+      },
+    });
+    setTimeout(() => shutdown.abort(new LoquiError("shutting_down", "the server is shutting down")), 20);
+    expect(await failureOf(dispatcher.run(stream, question(), incoming()))).toMatchObject({ kind: "shutting_down" });
+  });
+});
