@@ -8,6 +8,7 @@ import {
 } from "@bufbuild/protobuf";
 import { field as fieldOption, method as methodOption } from "../../gen/loqui/rest/v1/annotations_pb.ts";
 import type { JsonSchema } from "../codec/codec.ts";
+import { componentName, type Direction } from "../codec/schema.ts";
 import { type Binding, httpBodyTypeName, type Target } from "./bindings.ts";
 import { errorSchemaOf } from "./openapi-errors.ts";
 import { wildcardsOf } from "./openapi-path.ts";
@@ -79,12 +80,7 @@ export function createOperation(binding: Binding, operationId: string, context: 
   };
 }
 
-/** The component of a message, as the codec names it. */
-function componentName(message: DescMessage, direction: "request" | "response"): string {
-  return direction === "request" ? `${message.name}Input` : message.name;
-}
-
-function componentRef(message: DescMessage, direction: "request" | "response"): JsonSchema {
+function componentRef(message: DescMessage, direction: Direction): JsonSchema {
   return { $ref: `#/components/schemas/${componentName(message, direction)}` };
 }
 
@@ -151,12 +147,27 @@ function queryParameters({ template, body }: Binding, { input }: DescMethod, con
     });
 }
 
-/** The schema of a request's member without its description, which the parameter has. */
+/** The schema of a request's member without its description, which the parameter has, and without `null`. */
 function propertyOf(input: DescMessage, name: string, { requestSchemas }: OperationContext): JsonSchema {
   const { description: _, ...schema } = requestSchemas[componentName(input, "request")]?.properties?.[name] ?? {
     type: "string",
   };
-  return schema;
+  return withoutNull(schema);
+}
+
+/** Parameters and parts are text: they are left out, not null. */
+function withoutNull(schema: JsonSchema): JsonSchema {
+  const { type, enum: values, anyOf, ...rest } = schema;
+  const types = Array.isArray(type) ? type.filter((name) => name !== "null") : type;
+  const alternatives = anyOf?.filter((alternative) => alternative.type !== "null");
+  const [only] = alternatives ?? [];
+  if (only !== undefined && alternatives?.length === 1) return { ...only, ...rest };
+  return {
+    ...(types !== undefined && { type: Array.isArray(types) && types.length === 1 ? (types[0] ?? types) : types }),
+    ...(values !== undefined && { enum: values.filter((value) => value !== null) }),
+    ...rest,
+    ...(alternatives !== undefined && { anyOf: alternatives }),
+  };
 }
 
 function requestBody(binding: Binding, primary: Target, context: OperationContext): object {
@@ -203,7 +214,9 @@ function withoutFields(schema: JsonSchema, fields: ReadonlySet<string>): JsonSch
 /** A request as a form: its files are parts of their own, in binary. */
 function formSchema(input: DescMessage, context: OperationContext): JsonSchema {
   const schema = requestSchemaOf(input, context);
-  const properties = { ...schema.properties };
+  const properties = Object.fromEntries(
+    Object.entries(schema.properties ?? {}).map(([name, property]) => [name, withoutNull(property)]),
+  );
   for (const field of input.fields.filter(isFile)) {
     const description = properties[field.name]?.description;
     properties[field.name] = {
@@ -239,14 +252,15 @@ function success(binding: Binding): object {
   }
   if (json.length > 0) content["application/json"] = { schema: anyOf(json) };
   if (events.length > 0) content["text/event-stream"] = { schema: anyOf(events) };
-  const notes = binding.targets
-    .filter(({ sse }) => sse !== undefined)
-    .map(
-      ({ condition, sse }) =>
-        `${condition === undefined ? "Server" : `With \`${condition.source}\` server`}-sent events: the \`data:\` of each has this ` +
-        `schema${sse?.namedEvents ? ", its name is in the `event:` line" : ""}; a failure is an event with the schema of errors, ` +
-        `and the last${sse?.done ? ". A complete stream ends with `data: [DONE]`" : ""}.`,
-    );
+  const notes = binding.targets.flatMap(({ condition, sse }) => {
+    if (sse === undefined) return [];
+    const where = condition === undefined ? "Server-sent events" : `With \`${condition.source}\` server-sent events`;
+    const name = sse.namedEvents ? "; its `event:` line has the tag" : "";
+    const done = sse.done ? " A complete stream ends with `data: [DONE]`." : "";
+    return [
+      `${where}: the \`data:\` of each has this schema${name}. A failure is the last event and has the schema of errors.${done}`,
+    ];
+  });
   return {
     description: ["The answer.", ...notes].join(" "),
     headers: {
