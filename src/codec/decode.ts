@@ -128,7 +128,7 @@ function oneName(name: string, names: readonly string[], read: MemberReader): Me
   const canonical = names[0] as string;
   return (message, json, context, depth, object) => {
     for (const other of others) {
-      if (!Object.hasOwn(object, other) || object[other] === null) continue;
+      if (own(object, other) === null) continue;
       if (context.mode === "upstream") {
         if (other === canonical) return;
       } else if (JSON.stringify(object[other]) !== JSON.stringify(json)) {
@@ -261,7 +261,7 @@ function chooseAlternative(
   context: DecodeContext,
   depth: number,
 ): { chosen: Alternative | undefined; given: boolean } {
-  const tag = Object.hasOwn(json, plan.tag) ? json[plan.tag] : undefined;
+  const tag = own(json, plan.tag);
   const tolerant = context.mode === "upstream";
   context.steps[depth] = plan.tag;
   if (typeof tag === "string") {
@@ -272,12 +272,17 @@ function chooseAlternative(
     }
     return { chosen, given: true };
   }
-  if (tag !== undefined && tag !== null) failKind(context, depth + 1, "a string", tag);
+  if (tag !== null) failKind(context, depth + 1, "a string", tag);
   if (plan.style === "adjacent") {
-    const present = [...byTag.values()].filter(({ field }) => (json[field.name] ?? null) !== null);
+    const present = [...byTag.values()].filter(({ field }) => own(json, field.name) !== null);
     if (present.length === 1) return { chosen: present[0], given: false };
   }
   if (plan.defaultTag !== undefined) return { chosen: byTag.get(plan.defaultTag), given: false };
   if (!tolerant) fail(context, depth + 1, `missing, expected one of ${[...byTag.keys()].join(", ")}`);
   return { chosen: undefined, given: false };
+}
+
+/** A member's value; null where there is none. */
+function own(json: Record<string, unknown>, name: string): unknown {
+  return Object.hasOwn(json, name) ? json[name] : null;
 }

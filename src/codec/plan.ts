@@ -155,6 +155,9 @@ function shapePlan(desc: DescMessage, planMessage: PlanMessage): ShapePlan {
     }
     const options = fieldJson(member);
     const field = fieldPlan(member, planMessage);
+    if (field.tagValue !== "" || field.has !== "") {
+      throw new SchemaError(member, "tag_value and has belong to members of oneofs");
+    }
     if (field.flatten) {
       if (member !== only) throw new SchemaError(member, "flatten is for the only field of a message");
       if (field.aliases.length > 0 || field.nullWhenAbsent || field.emitEmpty || options.unknownMembers) {

@@ -54,7 +54,8 @@ function zeroBounds(rules: FieldRules): { min?: number; gt?: number | undefined;
 
 /** The keywords of a value's rules; lists and maps have theirs in {@link listKeywords} and {@link mapKeywords}. */
 export function valueKeywords(plan: ValuePlan, rules: FieldRules | undefined): JsonSchema {
-  if (rules === undefined) return {};
+  // The rules of a raw_json field are about its text, not about the value.
+  if (rules === undefined || plan.kind === "raw") return {};
   const { type } = rules;
   switch (type.case) {
     case "string":
@@ -77,10 +78,10 @@ export function valueKeywords(plan: ValuePlan, rules: FieldRules | undefined): J
   }
 }
 
-export function listKeywords({ type }: FieldRules): JsonSchema {
-  if (type.case !== "repeated") return {};
+export function listKeywords({ type, required }: FieldRules): JsonSchema {
+  if (type.case !== "repeated") return required ? { minItems: 1 } : {};
   return {
-    ...some("minItems", given(type.value, "minItems")),
+    ...some("minItems", given(type.value, "minItems") ?? (required ? 1 : undefined)),
     ...some("maxItems", given(type.value, "maxItems")),
     ...(type.value.unique && { uniqueItems: true }),
   };

@@ -159,7 +159,8 @@ function separateOneofs(members: readonly MemberPlan[]): JsonSchema[] {
 }
 
 function anyRequired(names: readonly string[]): JsonSchema {
-  return { anyOf: names.map((name) => ({ required: [name] })) };
+  // The properties say nothing new: strict validators want a required name declared beside.
+  return { anyOf: names.map((name) => ({ properties: { [name]: {} }, required: [name] })) };
 }
 
 /** `amongOthers`: the object has other members, and may do without the oneof. */
@@ -180,13 +181,15 @@ function taggedSchemas(plan: TaggedPlan, amongOthers: boolean, context: SchemaCo
     return { properties: { ...tagSchema, [field.name]: value }, required: [...(required.required ?? []), field.name] };
   });
   const absent = context.direction === "response" && amongOthers && !isOneofRequired(plan.desc);
-  return absent ? [...schemas, { not: { required: [plan.tag] } }] : schemas;
+  return absent ? [...schemas, { not: { properties: { [plan.tag]: {} }, required: [plan.tag] } }] : schemas;
 }
 
 function fieldSchema(field: FieldPlan, context: SchemaContext): JsonSchema {
   const rules = context.direction === "request" ? fieldRules(field.desc) : undefined;
-  if (field.cardinality === "one")
-    return { ...valueSchema(field.value, context), ...valueKeywords(field.value, rules) };
+  if (field.cardinality === "one") {
+    const filled = rules?.required === true && !field.presence && field.value.kind === "string" ? { minLength: 1 } : {};
+    return { ...valueSchema(field.value, context), ...filled, ...valueKeywords(field.value, rules) };
+  }
   const { type } = rules ?? {};
   if (field.cardinality === "map") {
     const values = valueKeywords(field.value, type?.case === "map" ? type.value.values : undefined);

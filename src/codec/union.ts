@@ -116,18 +116,18 @@ function dispatchOf(oneof: DescOneof, candidates: readonly Candidate[], depth: n
   const of = (kind: Form["kind"]) => candidates.filter(({ form }) => form.kind === kind).map(({ choice }) => choice);
   const objects = distinct(of("object"));
   const plain = objects.filter(({ has }) => has === "");
-  if (plain.length > 1) throw ambiguous(oneof, "object", plain);
+  if (plain.length > 1) throw ambiguous(oneof, "object", plain, depth);
   const discriminated = objects.filter(({ has }) => has !== "").map((choice) => ({ has: choice.has, choice }));
   const twice = discriminated.find(({ has }, i) => discriminated.findIndex((other) => other.has === has) !== i);
   if (twice !== undefined) throw new SchemaError(twice.choice.desc, `has "${twice.has}" stands for two members`);
   return {
-    string: single(oneof, "string", of("string")),
-    number: single(oneof, "number", of("number")),
-    boolean: single(oneof, "boolean", of("boolean")),
+    string: single(oneof, "string", of("string"), depth),
+    number: single(oneof, "number", of("number"), depth),
+    boolean: single(oneof, "boolean", of("boolean"), depth),
     objects: discriminated,
     object: plain[0],
     array: arrayDispatch(oneof, candidates, depth),
-    fallback: single(oneof, "any kind", of("any")),
+    fallback: single(oneof, "any kind", of("any"), depth),
   };
 }
 
@@ -137,20 +137,21 @@ function arrayDispatch(oneof: DescOneof, candidates: readonly Candidate[], depth
   const [empty] = choices;
   if (empty === undefined) return undefined;
   if (choices.length === 1) return { empty, elements: undefined };
-  if (depth === maxArrayDepth) throw ambiguous(oneof, "array", choices);
+  if (depth === maxArrayDepth) throw ambiguous(oneof, "array", choices, depth);
   const elements = arrays.flatMap(({ choice, form }) => form.elements().map((element) => ({ choice, form: element })));
   return { empty, elements: dispatchOf(oneof, elements, depth + 1) };
 }
 
-function single(oneof: DescOneof, kind: string, choices: readonly FieldPlan[]): FieldPlan | undefined {
+function single(oneof: DescOneof, kind: string, choices: readonly FieldPlan[], depth: number): FieldPlan | undefined {
   const [first, second] = distinct(choices);
-  if (first !== undefined && second !== undefined) throw ambiguous(oneof, kind, [first, second]);
+  if (first !== undefined && second !== undefined) throw ambiguous(oneof, kind, [first, second], depth);
   return first;
 }
 
-function ambiguous(oneof: DescOneof, kind: string, choices: readonly FieldPlan[]): SchemaError {
+function ambiguous(oneof: DescOneof, kind: string, choices: readonly FieldPlan[], depth: number): SchemaError {
   const names = choices.map(({ name }) => name).join(" and ");
-  return new SchemaError(oneof, `ambiguous: ${names} have the same form in JSON (${kind})`);
+  const form = `${"array of ".repeat(depth)}${kind}`;
+  return new SchemaError(oneof, `ambiguous: ${names} have the same form in JSON (${form})`);
 }
 
 function distinct(choices: readonly FieldPlan[]): FieldPlan[] {
