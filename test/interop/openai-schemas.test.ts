@@ -1,13 +1,15 @@
 /** Our JSON against OpenAI's own schemas, as its specification publishes them. */
 import { readFileSync } from "node:fs";
-import addFormats from "ajv-formats";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import addFormats from "ajv-formats";
 import { describe, expect, it } from "vitest";
 
 const url = process.env.LOQUI_URL ?? "";
 const specification: unknown = JSON.parse(readFileSync(process.env.LOQUI_OPENAI_SCHEMAS ?? "", "utf8"));
 const ajv = new Ajv2020({ strict: false, allErrors: true });
 addFormats.default(ajv);
+// Unix seconds; the schema says `integer` beside it.
+ajv.addFormat("unixtime", true);
 ajv.addSchema(specification as object, "openai");
 
 function validator(name: string): ValidateFunction {
@@ -47,14 +49,18 @@ describe("responses hold against OpenAI's schemas", () => {
     expectValid("CreateChatCompletionResponse", JSON.parse(text));
   });
 
-  it.each([{}, { stream_options: { include_usage: true } }])("CreateChatCompletionStreamResponse for %j", async (more) => {
-    const { status, text } = await post("/v1/chat/completions", { model: "hello", messages, stream: true, ...more });
-    expect(status).toBe(200);
-    const events = text.split("\n\n").filter((event) => event.startsWith("data: "));
-    expect(events.at(-1)).toBe("data: [DONE]");
-    expect(events.length).toBeGreaterThan(8);
-    for (const event of events.slice(0, -1)) expectValid("CreateChatCompletionStreamResponse", JSON.parse(event.slice(6)));
-  });
+  it.each([{}, { stream_options: { include_usage: true } }])(
+    "CreateChatCompletionStreamResponse for %j",
+    async (more) => {
+      const { status, text } = await post("/v1/chat/completions", { model: "hello", messages, stream: true, ...more });
+      expect(status).toBe(200);
+      const events = text.split("\n\n").filter((event) => event.startsWith("data: "));
+      expect(events.at(-1)).toBe("data: [DONE]");
+      expect(events.length).toBeGreaterThan(8);
+      for (const event of events.slice(0, -1))
+        expectValid("CreateChatCompletionStreamResponse", JSON.parse(event.slice(6)));
+    },
+  );
 
   it("ListModelsResponse and Model", async () => {
     expectValid("ListModelsResponse", await (await fetch(`${url}/v1/models`)).json());

@@ -26,6 +26,7 @@ const server = await startServer(writeInteropModels(scratch));
 const environment = {
   ...process.env,
   LOQUI_URL: server.url,
+  LOQUI_TEST_RESULTS: results,
   LOQUI_OPENAI_SCHEMAS: process.env.LOQUI_OPENAI_SCHEMAS ?? resolve(root, "../shared/openai/openapi.subset.json"),
 };
 let failed = false;

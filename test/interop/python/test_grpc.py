@@ -13,7 +13,7 @@ from loqui.v1 import chat_pb2, chat_pb2_grpc, embedding_pb2, embedding_pb2_grpc,
 
 def request(model="hello", **fields):
     content = chat_pb2.MessageContent(text="Hi!")
-    message = chat_pb2.ChatMessage(role=chat_pb2.ROLE_USER, content=content)
+    message = chat_pb2.ChatMessage(role=chat_pb2.CHAT_ROLE_USER, content=content)
     return chat_pb2.CreateChatCompletionRequest(model=model, messages=[message], **fields)
 
 
@@ -29,7 +29,7 @@ def text_of(chunks):
 def test_unary(chat):
     answer = chat.CreateChatCompletion(request(), timeout=20)
     assert answer.model == "hello"
-    assert answer.choices[0].message.content.text == HELLO
+    assert answer.choices[0].message.content == HELLO
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
@@ -88,7 +88,7 @@ def test_unimplemented(channel):
     stub = embedding_pb2_grpc.EmbeddingServiceStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
         stub.CreateEmbeddings(embedding_pb2.CreateEmbeddingsRequest(model="hello"), timeout=20)
-    assert caught.value.code() in (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_models(channel):
