@@ -82,6 +82,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     arrivals.set(request, arrival);
     response.setHeader("x-request-id", arrival.requestId);
     dropEndlessTimeout(request);
+    if (isGrpc(request)) readableGrpcMessage(response);
     try {
       adapter(request, response);
     } catch (error) {
@@ -182,6 +183,29 @@ function dropEndlessTimeout(request: HttpRequest): void {
   if (/^\d{1,10}$/.test(connect) && Number(connect) >= 2 ** 31) delete request.headers["connect-timeout-ms"];
 }
 
+function isGrpc(request: HttpRequest): boolean {
+  return /^application\/grpc(\+|;|$)/i.test(headerOf(request, "content-type") ?? "");
+}
+
+/**
+ * Has the gRPC status message encoded as the protocol asks (only `%` and what
+ * is not printable ASCII). connect-es encodes far more, and grpc-js leaves
+ * `%3A`, `%2C` or `%2F` as they are: its users would not see `n: 3 of 2`.
+ */
+function readableGrpcMessage(response: HttpResponse): void {
+  const addTrailers = response.addTrailers.bind(response) as (trailers: Record<string, unknown>) => void;
+  response.addTrailers = (trailers: object) => {
+    const { "grpc-message": message, ...others } = trailers as Record<string, unknown>;
+    if (typeof message !== "string") return addTrailers(others);
+    addTrailers({ ...others, "grpc-message": encodeGrpcMessage(decodeURIComponent(message)) });
+  };
+}
+
+/** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses, `Percent-Encoded`. */
+function encodeGrpcMessage(message: string): string {
+  return message.replace(/[^ -$&-~]+/gu, encodeURIComponent);
+}
+
 /** Answers a gRPC call of an unknown method; a client could not make sense of a REST error. */
 function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse): boolean {
   const type = headerOf(request, "content-type");
@@ -189,7 +213,7 @@ function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse): boolea
   send(request, response, 200, {
     "content-type": type,
     "grpc-status": String(grpcCode.unimplemented),
-    "grpc-message": encodeURIComponent(`${pathOf(request).slice(1)} is not implemented`),
+    "grpc-message": encodeGrpcMessage(`${pathOf(request).slice(1)} is not implemented`),
   });
   return true;
 }

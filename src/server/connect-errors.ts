@@ -13,7 +13,8 @@ export function toConnectError(reason: unknown): ConnectError {
   const headers: Record<string, string> =
     error.retryAfterMs === undefined ? {} : { "retry-after": String(Math.ceil(error.retryAfterMs / 1000)) };
   const detail = { desc: ErrorDetailSchema, value: errorDetail(error) };
-  return new ConnectError(error.message, error.grpc, headers, [detail], error.cause);
+  // A lone surrogate, quoted from a JSON request, would make the encoding of the status throw.
+  return new ConnectError(error.message.toWellFormed(), error.grpc, headers, [detail], error.cause);
 }
 
 function errorDetail(error: LoquiError): MessageInitShape<typeof ErrorDetailSchema> {

@@ -39,8 +39,10 @@ export function send(
   // Not writeHead: its overloads differ between the two HTTP versions.
   response.statusCode = status;
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
-  response.setHeader("content-length", String(Buffer.byteLength(body)));
-  response.end(request.method === "HEAD" ? "" : body);
+  if (body !== "") response.setHeader("content-length", String(Buffer.byteLength(body)));
+  // Without an argument HTTP/2 ends the stream with the headers, as gRPC's trailers-only response must.
+  if (body === "" || request.method === "HEAD") response.end();
+  else response.end(body);
 }
 
 /** Sends a JSON value. */
