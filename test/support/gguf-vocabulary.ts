@@ -96,6 +96,7 @@ export function sentencePieceVocabulary(options: VocabularyOptions = {}): Vocabu
   const controls = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", ...(options.controls ?? [])];
   for (const text of controls) add(text, tokenType.control, 0);
   for (let byte = 0; byte < 256; byte++) add(byteToken(byte), tokenType.byte, 0);
+  add("▁", tokenType.normal, 0);
   let score = 0;
   for (const word of options.words ?? []) {
     const chars = [...spaced(word)];

@@ -86,9 +86,13 @@ export const i32s = (values: readonly number[]): GgufValue =>
   array(5, values.length, [Buffer.from(Int32Array.from(values).buffer)]);
 export const f32s = (values: readonly number[]): GgufValue => array(6, values.length, [float32(values)]);
 
+const single = new Float32Array(1);
+const singleBits = new Uint32Array(single.buffer);
+
 /** IEEE half precision, truncated; small values become zero. */
 export function toHalf(value: number): number {
-  const bits = Buffer.from(Float32Array.of(value).buffer).readUInt32LE();
+  single[0] = value;
+  const bits = singleBits[0] ?? 0;
   const sign = (bits >>> 16) & 0x8000;
   const exponent = ((bits >>> 23) & 0xff) - 112;
   if (exponent <= 0) return sign;

@@ -38,6 +38,7 @@ export interface LlamaOptions {
  * ends the process on some broken ones. Throws `model_unavailable`.
  */
 export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngine> {
+  checkShape(options);
   const header = await readGgufHeader(options.path);
   checkGguf(header);
   const llama = await loadLlama(options.onLog);
@@ -156,9 +157,9 @@ class LlamaEngine implements TokenEngine {
     this.#checkOpen();
     if (this.#busy !== undefined) throw new Error("decode is not reentrant");
     this.#checkRows(rows);
+    this.#decodes += 1;
     const indexes = await this.#alone(() => this.#context.decode(rows));
     for (const row of rows) this.#held[row.sequence] = row.position + row.tokens.length;
-    this.#decodes += 1;
     return rows.map((row, i) =>
       row.logits ? ((this.#decodes * this.batchSize + (indexes[i] ?? 0)) as LogitsHandle) : undefined,
     );
@@ -303,6 +304,20 @@ class LlamaEngine implements TokenEngine {
 }
 
 export type { LlamaEngine };
+
+/** LLAMA_MAX_SEQ and GGML_MAX_N_THREADS of llama.cpp; the others so that nothing overflows there. */
+const highest = { sequences: 256, contextLength: 2 ** 31 - 1, batchSize: 65_536, threads: 512 } as const;
+
+function checkShape(options: LlamaOptions): void {
+  for (const [name, most] of Object.entries(highest)) {
+    const value = options[name as keyof typeof highest];
+    if (value === undefined || (Number.isInteger(value) && value >= 1 && value <= most)) continue;
+    throw new LoquiError("model_unavailable", `${name} ${value} is not from 1 to ${most}`);
+  }
+  const { contextLength = 1, sequences } = options;
+  if ((contextLength + 256) * sequences < 2 ** 32) return;
+  throw new LoquiError("model_unavailable", `contextLength ${contextLength} is too much for ${sequences} sequences`);
+}
 
 function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): ModelInfo {
   const tokens = header.metadata.get("tokenizer.ggml.tokens");

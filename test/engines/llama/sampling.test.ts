@@ -1,0 +1,152 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import type { LlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
+import type { Sampling } from "../../../src/engines/token-engine.ts";
+import { tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
+import { writeScriptedModel } from "../../support/scripted-model.ts";
+import { append, generate, greedy, modelFolder, openEngine, textOf } from "./generate.ts";
+
+const inFolder = modelFolder();
+const hot: Sampling = { ...greedy, temperature: 1, seed: 7 };
+
+describe("sampling from a random model", () => {
+  let engine: LlamaEngine;
+  let prompt: Uint32Array;
+  const run = (sampling: Partial<Sampling>, count = 24) => generate(engine, prompt, count, { ...hot, ...sampling });
+
+  beforeAll(async () => {
+    const path = inFolder("random.gguf");
+    writeRandomModel(path, tinyShape);
+    engine = await openEngine(path);
+    prompt = engine.tokenize("hello world", false);
+  });
+
+  it.each([7, 0, -1, 2 ** 32 - 1, 2 ** 40 + 3])("draws equal tokens with the equal seed %d", async (seed) => {
+    expect(await run({ seed })).toEqual(await run({ seed }));
+  });
+
+  it("draws other tokens with another seed, also one that differs above 32 bits", async () => {
+    const draws = await Promise.all([7, 8, 7 + 2 ** 32].map((seed) => ({ seed })));
+    const texts = new Set<string>();
+    for (const { seed } of draws) texts.add(String(await run({ seed })));
+    expect(texts.size).toBe(3);
+  });
+
+  it.each([
+    ["top_k 1", { topK: 1 }],
+    ["a top_p that one token reaches", { topP: 1e-6 }],
+    ["min_p 1", { minP: 1 }],
+    ["a temperature near 0", { temperature: 1e-4 }],
+  ])("%s is greedy", async (_name, sampling) => {
+    expect(await run(sampling)).toEqual(await run({ temperature: 0 }));
+  });
+
+  it.each([
+    ["top_k", { topK: 3 }, 3],
+    ["top_p", { topP: 0.2 }, 20],
+    ["min_p", { minP: 0.5 }, 20],
+  ])("%s narrows the choice", async (_name, sampling, most) => {
+    await engine.truncate(0, 0);
+    const logits = await append(engine, 0, 0, prompt);
+    const choices = async (limits: Partial<Sampling>) => {
+      const drawn = new Set<number>();
+      for (let seed = 0; seed < 200; seed++) {
+        const sampler = engine.createSampler({ ...hot, ...limits, seed }, prompt);
+        drawn.add(await engine.sample(logits, sampler));
+        sampler.dispose();
+      }
+      return drawn.size;
+    };
+    expect(await choices(sampling)).toBeLessThanOrEqual(most);
+    expect(await choices({})).toBeGreaterThan(most);
+  });
+
+  it("draws several rows at the same time, each with its own random stream", async () => {
+    await engine.truncate(0, 0);
+    await engine.truncate(1, 0);
+    const rows = [0, 1].map((sequence) => ({ sequence, position: 0, tokens: prompt, logits: true }));
+    const logits = await engine.decode(rows);
+    const draw = async (seed: number, row: number) => {
+      const handle = logits[row];
+      if (handle === undefined) throw new Error("no logits");
+      const sampler = engine.createSampler({ ...hot, seed }, prompt);
+      const token = await engine.sample(handle, sampler);
+      sampler.dispose();
+      return token;
+    };
+    const seeds = Array.from({ length: 40 }, (_, seed) => seed);
+    const together = await Promise.all(seeds.map((seed) => draw(seed, seed % 2)));
+    const inTurn: number[] = [];
+    for (const seed of seeds) inTurn.push(await draw(seed, seed % 2));
+    expect(together).toEqual(inTurn);
+  });
+
+  it.each([
+    ["presence", { presencePenalty: 1000 }],
+    ["frequency", { frequencyPenalty: 1000 }],
+    // Divides what is above 0 and multiplies what is below: everything seen ends at or under 0.
+    ["repeat", { repeatPenalty: 1e6 }],
+  ])("a %s penalty forbids what was in the window, prompt included", async (_name, penalty) => {
+    const tokens = await run({ ...penalty, temperature: 0, penaltyWindow: 64 }, 40);
+    expect(new Set([...prompt, ...tokens]).size).toBe(prompt.length + 40);
+  });
+
+  it("forgets what has left the window", async () => {
+    const penalty = { presencePenalty: 1000, temperature: 0 };
+    const short = await run({ ...penalty, penaltyWindow: 1 }, 40);
+    expect(short.some((token, i) => token === short[i - 1])).toBe(false);
+    expect(new Set(short).size).toBeLessThan(40);
+  });
+
+  it("a window of 0 penalises nothing", async () => {
+    expect(await run({ presencePenalty: 1000, temperature: 0, penaltyWindow: 0 })).toEqual(
+      await run({ temperature: 0 }),
+    );
+  });
+
+  it("only the prompt's last tokens are in the window", async () => {
+    const [likeliest = 0] = await run({ temperature: 0 }, 1);
+    const penalised = async (history: number[]) => {
+      await engine.truncate(0, 0);
+      const logits = await append(engine, 0, 0, prompt);
+      const sampler = engine.createSampler(
+        { ...greedy, presencePenalty: 1000, penaltyWindow: 4 },
+        Uint32Array.from(history),
+      );
+      const token = await engine.sample(logits, sampler);
+      sampler.dispose();
+      return token !== likeliest;
+    };
+    expect(await penalised([likeliest, 1, 2, 3])).toBe(true);
+    expect(await penalised([likeliest, 1, 2, 3, 4])).toBe(false);
+  });
+
+  it.each([-100, Number.NEGATIVE_INFINITY])("a logit bias of %d bans", async (bias) => {
+    const [likeliest = 0] = await run({ temperature: 0 }, 1);
+    const logitBias = new Map([[likeliest, bias]]);
+    expect(await run({ temperature: 0, logitBias })).not.toContain(likeliest);
+    expect(await run({ temperature: 2, logitBias }, 100)).not.toContain(likeliest);
+  });
+
+  it("a logit bias of 100 forces", async () => {
+    expect(await run({ logitBias: new Map([[42, 100]]) }, 5)).toEqual([42, 42, 42, 42, 42]);
+  });
+
+  it("a logit bias beyond the vocabulary is refused", () => {
+    expect(() => engine.createSampler({ ...greedy, logitBias: new Map([[512, 1]]) }, prompt)).toThrow(
+      "logit_bias names token 512, but the vocabulary has 512 tokens",
+    );
+  });
+});
+
+describe("sampling from a scripted model", () => {
+  it("keeps to the script at temperature 1 and leaves it where a bias says so", async () => {
+    const path = inFolder("scripted.gguf");
+    writeScriptedModel(path, { reply: ["one ", "two ", "three"] });
+    const engine = await openEngine(path);
+    const prompt = engine.tokenize("?", false);
+    const tokens = await generate(engine, prompt, 10, hot);
+    expect(textOf(engine, tokens)).toBe("one two three");
+    const ban = new Map([[tokens[1] ?? 0, -100]]);
+    expect((await generate(engine, prompt, 10, { ...greedy, logitBias: ban }))[1]).not.toBe(tokens[1]);
+  });
+});
