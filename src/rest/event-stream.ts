@@ -71,7 +71,12 @@ export function openEventStream(exchange: Exchange, options: EventStreamOptions)
 
   return {
     send(json, name) {
-      open();
+      if (!opened) {
+        open();
+        // From the hold to the silence, which may be shorter.
+        clearTimeout(timer);
+        timer = setTimeout(tick, options.keepAliveMs);
+      }
       lastWrite = performance.now();
       const ready = write(response, frame(json, name));
       blocked = !ready;
