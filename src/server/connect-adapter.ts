@@ -12,7 +12,7 @@ import { type IncomingCall, type Protocol, requestIdFrom } from "../request-cont
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
 import { fromConnectError, toConnectError } from "./connect-errors.ts";
-import { type HttpHandler, type HttpRequest, type HttpResponse, headerOf, pathOf, send } from "./http.ts";
+import { type HttpHandler, type HttpRequest, type HttpResponse, headerOf, pathOf, sendEmpty } from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
 
 type Message = MessageShape<DescMessage>;
@@ -73,7 +73,8 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
   });
 
   return (request, response) => {
-    const method = methods.get(pathOf(request));
+    const path = pathOf(request);
+    const method = methods.get(path);
     if (method === undefined) {
       if (!refuseUnknownGrpc(request, response)) options.fallback(request, response);
       return;
@@ -81,6 +82,8 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     const arrival = arrive(request, response, options.gate);
     arrivals.set(request, arrival);
     response.setHeader("x-request-id", arrival.requestId);
+    // connect-node does not know the absolute form of a target (RFC 9112, 3.2.2), which proxies send.
+    if (request.url?.startsWith("http")) request.url = path;
     dropEndlessTimeout(request);
     if (isGrpc(request)) readableGrpcMessage(response);
     try {
@@ -88,7 +91,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     } catch (error) {
       // A missing or malformed authority: connect-node throws before it has a response of its own.
       options.onError(error, method.name);
-      send(request, response, 400);
+      sendEmpty(response, 400);
     }
   };
 }
@@ -210,7 +213,7 @@ function encodeGrpcMessage(message: string): string {
 function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse): boolean {
   const type = headerOf(request, "content-type");
   if (request.method !== "POST" || type === undefined || !/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
-  send(request, response, 200, {
+  sendEmpty(response, 200, {
     "content-type": type,
     "grpc-status": String(grpcCode.unimplemented),
     "grpc-message": encodeGrpcMessage(`${pathOf(request).slice(1)} is not implemented`),

@@ -1,6 +1,6 @@
 import { cors as connectCors } from "@connectrpc/connect";
 import { LoquiError } from "../errors.ts";
-import { authorityOf, type HttpRequest, type HttpResponse, headerOf, send } from "./http.ts";
+import { authorityOf, type HttpRequest, type HttpResponse, headerOf, sendEmpty } from "./http.ts";
 
 const allowedMethods = [...new Set([...connectCors.allowedMethods, "GET", "POST", "PATCH", "DELETE"])].join(", ");
 
@@ -73,7 +73,7 @@ export function createOriginPolicy(allowed: readonly string[]): OriginPolicy {
       const isPreflight = request.method === "OPTIONS" && "access-control-request-method" in request.headers;
       if (!isPreflight || origin === undefined) return false;
       if (!isAllowed(origin)) {
-        send(request, response, 403);
+        sendEmpty(response, 403);
         return true;
       }
       apply(request, response);
@@ -84,8 +84,7 @@ export function createOriginPolicy(allowed: readonly string[]): OriginPolicy {
       response.setHeader("access-control-allow-headers", [...allowedHeaders, ...described].join(", "));
       response.setHeader("access-control-max-age", String(maxAgeSeconds));
       response.setHeader("vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
-      response.statusCode = 204;
-      response.end();
+      sendEmpty(response, 204);
       return true;
     },
   };

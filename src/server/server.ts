@@ -9,7 +9,7 @@ import { createConnectAdapter } from "./connect-adapter.ts";
 import { createOriginPolicy } from "./cors.ts";
 import { createInFlight, drain } from "./drain.ts";
 import { createHealth, type ServerHealth } from "./health.ts";
-import { type HttpHandler, sendJson } from "./http.ts";
+import { type HttpHandler, type HttpRequest, headerOf, sendJson } from "./http.ts";
 import { type ServerLimits, serverLimits } from "./limits.ts";
 import { listen } from "./listen.ts";
 import { type About, createProbes } from "./probes.ts";
@@ -77,6 +77,12 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     }),
   );
 
+  const gate = (request: HttpRequest) => {
+    const refusal = origins.refusal(request);
+    const origin = headerOf(request, "origin")?.slice(0, 200);
+    if (refusal !== undefined) log.info({ kind: refusal.kind, origin }, "request refused");
+    return refusal;
+  };
   const probes = createProbes({
     about: options.about,
     notReady: () => health.reason,
@@ -85,9 +91,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const adapter = createConnectAdapter({
     dispatcher,
     limits,
-    gate: origins.refusal,
+    gate,
     fallback(request, response) {
-      const refusal = origins.refusal(request);
+      const refusal = gate(request);
       if (refusal === undefined) probes(request, response);
       else sendJson(request, response, refusal.http, openaiErrorBody(refusal));
     },

@@ -1,4 +1,6 @@
+import { basename, relative } from "node:path";
 import { type DestinationStream, destination, type Logger, pino } from "pino";
+import { packageRoot } from "../config/package-root.ts";
 import type { LoquiError } from "../errors.ts";
 import type { RecordSink } from "./records.ts";
 
@@ -58,10 +60,13 @@ function describe(error: LoquiError, verbose: boolean): Record<string, unknown> 
   };
 }
 
-/** Where an error was thrown, within the program: without the machine's folders and without the message. */
+/** Where an error was thrown: paths within the program, and no message. */
 function framesOf(error: Error): string[] {
   const lines = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
-  return lines
-    .slice(0, 5)
-    .map((line) => line.trim().replace(/(?:file:\/\/)?\/[^\s()]*\/((?:src|dist|node_modules)\/)/, "$1"));
+  return lines.slice(0, 5).map((line) =>
+    line.trim().replace(/(?:file:\/\/)?(\/[^():]+)/, (_, path: string) => {
+      const inside = relative(packageRoot, path);
+      return inside.startsWith("..") ? basename(path) : inside;
+    }),
+  );
 }

@@ -104,6 +104,17 @@ describe("one port", () => {
     }
   });
 
+  test("the absolute form of a target, as proxies send it", async () => {
+    for (const [verb, path] of [
+      ["GET", "/livez"],
+      ["POST", "/grpc.health.v1.Health/Check"],
+    ]) {
+      const head = `${verb} http://a${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n`;
+      const received = await exchange([`${head}Content-Length: 2\r\nConnection: close\r\n\r\n{}`]);
+      expect(received).toMatch(/^HTTP\/1\.1 200 OK/);
+    }
+  });
+
   test("pipelined requests are answered in order", async () => {
     const request = (path: string, more = "") => `GET ${path} HTTP/1.1\r\nHost: a\r\n${more}\r\n`;
     const received = await exchange([

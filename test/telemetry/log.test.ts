@@ -54,6 +54,9 @@ test("a fault of ours says where it was thrown, without the machine's folders", 
   const { lines, sink } = collect("info");
   sink({ ...record, outcome: "internal" }, toLoquiError(new TypeError("can't open /etc/secret")));
   expect(lines[0]).toMatchObject({ level: "error", error: { kind: "internal", code: "internal", cause: "TypeError" } });
+  expect(lines[0]).toMatchObject({
+    error: { at: expect.arrayContaining([expect.stringMatching(/test\/telemetry\/log\.test\.ts:\d+:\d+/)]) },
+  });
   const text = JSON.stringify(lines);
   expect(text).not.toContain("secret");
   expect(text).not.toContain(process.cwd());
