@@ -1,6 +1,6 @@
 /**
- * The end of the string that opens at `start`, behind its closing quote; the end
- * of the text where it never closes. Linear: no backslash is counted twice.
+ * The end of the string that opens at `start`, behind its closing quote; beyond
+ * the end of the text where it never closes. Linear: no backslash is counted twice.
  */
 export function stringEnd(text: string, start: number): number {
   for (let quote = text.indexOf('"', start + 1); quote !== -1; quote = text.indexOf('"', quote + 1)) {
@@ -8,7 +8,7 @@ export function stringEnd(text: string, start: number): number {
     while (text.charCodeAt(first - 1) === 0x5c) first--;
     if ((quote - first) % 2 === 0) return quote + 1;
   }
-  return text.length;
+  return text.length + 1;
 }
 
 const whitespace = /[ \t\n\r]*/y;
@@ -73,7 +73,7 @@ export function findSyntaxError(text: string): { position: number; message: stri
 
 function stringError(text: string, start: number): { position: number; message: string } | undefined {
   const end = stringEnd(text, start);
-  if (end - start < 2 || text.charAt(end - 1) !== '"') return unexpected(text, text.length, "the end of a string");
+  if (end > text.length) return unexpected(text, text.length, "the end of a string");
   for (let at = start + 1; at < end - 1; at++) {
     const code = text.charCodeAt(at);
     if (code < 0x20) return { position: at, message: "unescaped control character in a string" };
