@@ -71,6 +71,10 @@ export function createRestHandler(options: RestOptions): RestHandler {
   async function serve(exchange: Exchange, path: string, query: string): Promise<void> {
     const { request, response } = exchange;
     const httpMethod = request.method ?? "GET";
+    if (timeoutOf(request, limits.maxTimeoutMs) === undefined) {
+      const given = headerOf(request, "x-request-timeout");
+      throw new LoquiError("invalid_request", `x-request-timeout ${given} is not a number of seconds`);
+    }
     if (path === openApiPath && (httpMethod === "GET" || httpMethod === "HEAD")) {
       const document = openApi();
       exchange.end();
@@ -114,10 +118,10 @@ export function createRestHandler(options: RestOptions): RestHandler {
     const { path, query } = targetOf(request);
     const requestId = requestIdOf(request, response);
     response.setHeader("x-request-id", requestId);
-    const timeoutMs = timeoutOf(request, limits.maxTimeoutMs);
+    const timeoutMs = timeoutOf(request, limits.maxTimeoutMs) ?? limits.maxTimeoutMs;
     const exchange = createExchange(request, response, {
       requestId,
-      timeoutMs: timeoutMs ?? limits.maxTimeoutMs,
+      timeoutMs,
       onError: (error) =>
         options.onError?.(error, {
           requestId,
@@ -126,11 +130,6 @@ export function createRestHandler(options: RestOptions): RestHandler {
           dispatched: dispatched.has(exchange),
         }),
     });
-    if (timeoutMs === undefined) {
-      const given = headerOf(request, "x-request-timeout");
-      exchange.fail(new LoquiError("invalid_request", `x-request-timeout ${given} is not a number of seconds`));
-      return;
-    }
     // The dispatcher keeps the deadline; this is for handlers that don't notice.
     const overdue = setTimeout(
       () => exchange.fail(new LoquiError("timeout", `the deadline of ${timeoutMs} ms has passed`)),
@@ -192,7 +191,8 @@ const ignoredHeaderBytes = 1024;
 function ignoredHeader(names: readonly string[]): string {
   let header = "";
   for (const name of names) {
-    const next = `${header === "" ? "" : ","}${encodeURIComponent(name.toWellFormed())}`;
+    // Encoded it is up to nine times as long.
+    const next = `${header === "" ? "" : ","}${encodeURIComponent(name.slice(0, 100).toWellFormed())}`;
     if (header.length + next.length > ignoredHeaderBytes) break;
     header += next;
   }

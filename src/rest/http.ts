@@ -125,7 +125,7 @@ function sendEarly(request: HttpRequest, response: HttpResponse, body: Uint8Arra
   const finish = () => {
     clearTimeout(timer);
     request.off("data", count);
-    response.end();
+    if (!response.writableEnded) response.end();
   };
   const count = (chunk: Uint8Array) => {
     bytes += chunk.byteLength;

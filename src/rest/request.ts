@@ -2,6 +2,7 @@ import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { assignText, type DecodeMode, type FormFile, jsonCodec } from "../codec/codec.ts";
 import { type JsonSource, parseJson } from "../codec/json-source.ts";
+import { quoteShort } from "../codec/path.ts";
 import { LoquiError } from "../errors.ts";
 import type { Binding, Target } from "./bindings.ts";
 import { readWholeBody } from "./body.ts";
@@ -62,9 +63,11 @@ export function createRequestReader(binding: Binding, limits: MultipartLimits): 
     for (const { fieldPath, text } of variables) {
       const given = decoded.lookup(fieldPath);
       if (given !== undefined && given !== null && String(given) !== text) {
-        throw new LoquiError("invalid_request", `${fieldPath}: the path says ${text}, the request ${String(given)}`, {
-          param: fieldPath,
-        });
+        throw new LoquiError(
+          "invalid_request",
+          `${fieldPath}: the path says ${quoteShort(text)}, the request ${quoteShort(String(given))}`,
+          { param: fieldPath },
+        );
       }
       assignText(decoded.target.method.input, decoded.message, fieldPath, text);
     }

@@ -321,7 +321,7 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
     test("a body that contradicts the path", async () => {
       const response = await ask(server, version, { path: "/v1/models/a:load", body: { model: "b" } });
       expect(response.status).toBe(400);
-      expect(response.json()).toEqual(error("model: the path says a, the request b", { param: "model" }));
+      expect(response.json()).toEqual(error('model: the path says "a", the request "b"', { param: "model" }));
     });
 
     test("percent-encoding that is none", async () => {
