@@ -63,16 +63,14 @@ export function createFrameReader(onFrame: (payload: Uint8Array) => void, limitB
 }
 
 /**
- * Writes frames to a stream, all of one call in one write. Returns a promise
- * while the stream holds more than it wants to (64 KiB by default): it resolves
- * when the stream has drained or is closed.
+ * Writes frames to a stream, all of one call in one write. Returns whether the
+ * stream wants more: false while it holds more than 64 KiB, see {@link drained}.
  */
-export function writeFrames(stream: Writable, payloads: readonly Uint8Array[]): Promise<void> | undefined {
+export function writeFrames(stream: Writable, payloads: readonly Uint8Array[]): boolean {
   const size = payloads.reduce((sum, payload) => sum + 4 + payload.length, 0);
-  let room: boolean;
   if (payloads.some((payload) => payload.length >= copyBelowBytes)) {
+    let room = true;
     stream.cork();
-    room = true;
     for (const payload of payloads) {
       const header = Buffer.allocUnsafe(4);
       header.writeUInt32BE(payload.length);
@@ -80,17 +78,16 @@ export function writeFrames(stream: Writable, payloads: readonly Uint8Array[]): 
       room = stream.write(payload);
     }
     stream.uncork();
-  } else {
-    const buffer = Buffer.allocUnsafe(size);
-    let at = 0;
-    for (const payload of payloads) {
-      at = buffer.writeUInt32BE(payload.length, at);
-      buffer.set(payload, at);
-      at += payload.length;
-    }
-    room = stream.write(buffer);
+    return room;
   }
-  return room || stream.destroyed ? undefined : drained(stream);
+  const buffer = Buffer.allocUnsafe(size);
+  let at = 0;
+  for (const payload of payloads) {
+    at = buffer.writeUInt32BE(payload.length, at);
+    buffer.set(payload, at);
+    at += payload.length;
+  }
+  return stream.write(buffer);
 }
 
 function readLength(header: Uint8Array): number {
@@ -98,8 +95,10 @@ function readLength(header: Uint8Array): number {
   return a * 0x1000000 + b * 0x10000 + c * 0x100 + d;
 }
 
-function drained(stream: Writable): Promise<void> {
+/** Resolves when a stream that holds too much has been read, or is closed. */
+export function drained(stream: Writable): Promise<void> {
   return new Promise((resolve) => {
+    if (!stream.writableNeedDrain || stream.destroyed) return resolve();
     const done = () => {
       stream.off("drain", done);
       stream.off("close", done);

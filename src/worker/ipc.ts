@@ -4,8 +4,6 @@ import type { SamplingDefaults } from "./chat-sampling.ts";
 
 /** What a worker is told, in the one message that it gets over IPC. */
 export interface WorkerConfig {
-  /** Where to listen: a Unix socket that doesn't exist yet, in a folder of its own. */
-  readonly socketPath: string;
   readonly model: WorkerModel;
   readonly limits: WorkerLimits;
 }

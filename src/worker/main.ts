@@ -1,8 +1,9 @@
 /**
  * A worker: loads one model and answers calls for it on a Unix socket, in a
- * process of its own. Started by src/backends/worker with the words `worker
- * --model ID` and an IPC channel, over which its configuration comes; when the
- * channel closes, the parent is gone and the worker goes too.
+ * process of its own. Started by src/backends/worker with `worker --model ID
+ * --socket PATH` (the path of a socket that doesn't exist yet, in a folder of
+ * the parent's own) and an IPC channel, over which its configuration comes;
+ * when the channel closes, the parent is gone and the worker goes too.
  *
  * SIGTERM and SIGKILL end it at once: what has to be drained is drained by the
  * parent. Any error that nobody handles ends it too, with an exit code.
@@ -11,6 +12,7 @@ import { createHash } from "node:crypto";
 import { rmdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
+import { parseArgs } from "node:util";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { toLoquiError } from "../errors.ts";
 import { answerCall } from "./answer-call.ts";
@@ -19,22 +21,27 @@ import { openEngine } from "./engines.ts";
 import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel } from "./ipc.ts";
 import { createScheduler } from "./scheduler.ts";
 
-let socketPath: string | undefined;
-
-// Ctrl-C goes to the whole process group; the parent decides what becomes of it.
-process.on("SIGINT", () => {});
-process.once("disconnect", leave);
-process.once("message", (config: WorkerConfig) => void start(config));
-if (!process.connected) {
+const { values } = parseArgs({
+  allowPositionals: true,
+  options: { model: { type: "string" }, socket: { type: "string" } },
+});
+const socketPath = values.socket;
+if (process.send === undefined || socketPath === undefined) {
   console.error("a worker is started by loqui, not by hand");
   process.exit(2);
 }
 
-async function start(config: WorkerConfig): Promise<void> {
-  socketPath = config.socketPath;
+// Ctrl-C goes to the whole process group; the parent decides what becomes of it.
+process.on("SIGINT", () => {});
+process.once("disconnect", leave);
+process.once("message", (config: WorkerConfig) => void start(config, socketPath));
+// The parent may have gone before there was anybody to notice.
+if (!process.connected) leave();
+
+async function start(config: WorkerConfig, path: string): Promise<void> {
   let info: WorkerInfo;
   try {
-    info = await serve(config);
+    info = await serve(config, path);
   } catch (reason) {
     const error = toLoquiError(reason);
     if (error.kind === "internal") console.error(error.cause ?? error);
@@ -44,7 +51,7 @@ async function start(config: WorkerConfig): Promise<void> {
   send({ type: "ready", info });
 }
 
-async function serve({ model, limits, socketPath: path }: WorkerConfig): Promise<WorkerInfo> {
+async function serve({ model, limits }: WorkerConfig, path: string): Promise<WorkerInfo> {
   const engine = await openEngine(model);
   const { sequences, contextLength, batchSize } = engine;
   const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize };

@@ -62,7 +62,7 @@ const longestDelayMs = 30_000;
  * workers of one machine don't all start together.
  */
 export function restartDelayMs(start: number, random = Math.random): number {
-  if (start <= 2) return 0;
+  if (start === 2) return 0;
   return Math.min(1_000 * 2 ** (start - 3), longestDelayMs) * (1 - random() / 2);
 }
 
@@ -89,11 +89,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   /** Aborted when the worker is no longer wanted. */
   let wanted = new AbortController();
 
-  async function bringUp(signal: AbortSignal): Promise<void> {
+  async function bringUp(signal: AbortSignal, firstDelayMs: number): Promise<void> {
     state = "loading";
-    for (;;) {
+    for (let restartInMs = firstDelayMs; ; ) {
       starts += 1;
-      await pause(options.delayMs(starts), signal);
+      await pause(restartInMs, signal);
       if (signal.aborted) return;
       options.onEvent({ type: "loading", start: starts });
       const startedAt = performance.now();
@@ -114,7 +114,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         const exit = reason instanceof WorkerExit ? reason : undefined;
         if (exit === undefined || failedStarts >= maxFailedStarts) return fail(reason, exit);
         lastError = loadFailure(exit);
-        options.onEvent({ type: "crashed", exit, restartInMs: options.delayMs(starts + 1) });
+        restartInMs = options.delayMs(starts + 1);
+        options.onEvent({ type: "crashed", exit, restartInMs });
       }
     }
   }
@@ -150,8 +151,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     if (performance.now() - readyAt > settledMs) starts = 1;
     lastError = new LoquiError("model_unavailable", exit.message, { cause: exit });
     waiting = quietly(Promise.withResolvers());
-    options.onEvent({ type: "crashed", exit, restartInMs: options.delayMs(starts + 1) });
-    bringingUp = bringUp(signal);
+    const restartInMs = options.delayMs(starts + 1);
+    options.onEvent({ type: "crashed", exit, restartInMs });
+    bringingUp = bringUp(signal, restartInMs);
   }
 
   function fail(reason: unknown, exit: WorkerExit | undefined): void {
@@ -204,7 +206,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         failedStarts = 0;
         wanted = new AbortController();
         waiting = quietly(Promise.withResolvers());
-        bringingUp = bringUp(wanted.signal);
+        bringingUp = bringUp(wanted.signal, 0);
       }
       return waiting.promise;
     },

@@ -48,7 +48,7 @@ export interface WorkerBackendOptions {
   readonly loadTimeoutMs?: number;
   /** Time that calls get to end when the model is unloaded. Default 30 s. */
   readonly drainMs?: number;
-  /** Wait before the nth start in a row; see {@link restartDelayMs}, the default. */
+  /** Wait before the nth start in a row, from the second on; see {@link restartDelayMs}, the default. */
   readonly delayMs?: (start: number) => number;
 }
 
@@ -80,9 +80,9 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     delayMs: options.delayMs ?? restartDelayMs,
     onEvent: (event) => logEvent(log, event),
     async start(socketPath) {
-      const worker = workerConfig(config, socketPath);
+      const worker = workerConfig(config);
       const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));
-      return startWorkerProcess(worker, environment, (line, stream) => log.debug({ stream }, line));
+      return startWorkerProcess(worker, socketPath, environment, (line, stream) => log.debug({ stream }, line));
     },
   });
 

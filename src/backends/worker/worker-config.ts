@@ -2,12 +2,8 @@ import type { ModelConfig } from "../../config/models-file.ts";
 import type { WorkerConfig } from "../../worker/ipc.ts";
 
 /** What a worker is told of its model's configuration. */
-export function workerConfig(
-  { id, engine, source, parameters, defaults }: ModelConfig,
-  socketPath: string,
-): WorkerConfig {
+export function workerConfig({ id, engine, source, parameters, defaults }: ModelConfig): WorkerConfig {
   return {
-    socketPath,
     model: {
       id,
       engine,

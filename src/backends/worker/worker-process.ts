@@ -51,10 +51,11 @@ const entry = fileURLToPath(
  */
 export function startWorkerProcess(
   config: WorkerConfig,
+  socketPath: string,
   environment: Readonly<Record<string, string>>,
   onLine: LineSink,
 ): WorkerProcess {
-  const child = spawn(process.execPath, [entry, "worker", "--model", config.model.id], {
+  const child = spawn(process.execPath, [entry, "worker", "--model", config.model.id, "--socket", socketPath], {
     env: environment,
     stdio: ["ignore", "pipe", "pipe", "ipc"],
     // A worker in the folder where the server was started would keep a removed folder or a mount busy.
@@ -79,7 +80,7 @@ export function startWorkerProcess(
 
   return {
     pid: child.pid,
-    socketPath: config.socketPath,
+    socketPath,
     ready,
     exited,
     kill: () => void child.kill("SIGKILL"),

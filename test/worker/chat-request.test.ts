@@ -1,0 +1,170 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import {
+  CreateChatCompletionRequestSchema,
+  OutputModality,
+  ReasoningEffort,
+  ReasoningFormat,
+  ToolChoiceMode,
+  Verbosity,
+} from "../../gen/loqui/v1/chat_pb.ts";
+import { LoquiError } from "../../src/errors.ts";
+import { samplingOf } from "../../src/worker/chat-sampling.ts";
+import { refuseUnsupported } from "../../src/worker/chat-unsupported.ts";
+
+type Init = MessageInitShape<typeof CreateChatCompletionRequestSchema>;
+const request = (init: Init) => create(CreateChatCompletionRequestSchema, { model: "m", ...init });
+const aFunction = { tool: { case: "function" as const, value: { name: "f" } } };
+const mode = (value: ToolChoiceMode) => ({ choice: { case: "mode" as const, value } });
+
+describe("what can't be done is refused by name", () => {
+  const cases: [param: string, init: Init][] = [
+    ["n", { n: 2 }],
+    ["tools", { tools: [aFunction] }],
+    ["tools", { tools: [aFunction], toolChoice: mode(ToolChoiceMode.AUTO) }],
+    ["tool_choice", { toolChoice: mode(ToolChoiceMode.REQUIRED) }],
+    ["functions", { functions: [{ name: "f" }] }],
+    ["function_call", { functionCall: { choice: { case: "function", value: { name: "f" } } } }],
+    ["response_format", { responseFormat: { format: { case: "jsonObject", value: {} } } }],
+    ["grammar", { grammar: "root ::= [a-z]" }],
+    ["json_schema", { jsonSchema: "{}" }],
+    ["guided_regex", { guidedRegex: "a+" }],
+    ["guided_choice", { guidedChoice: ["a"] }],
+    ["structured_outputs", { structuredOutputs: { jsonObject: true } }],
+    ["logprobs", { logprobs: true }],
+    ["top_logprobs", { topLogprobs: 1 }],
+    ["reasoning_effort", { reasoningEffort: ReasoningEffort.LOW }],
+    ["reasoning_format", { reasoningFormat: ReasoningFormat.DEEPSEEK }],
+    ["thinking_budget_tokens", { thinkingBudgetTokens: 0 }],
+    ["continue_final_message", { continueFinalMessage: true }],
+    ["typical_p", { typicalP: 0.5 }],
+    ["dry_multiplier", { dryMultiplier: 0.8 }],
+    ["xtc_probability", { xtcProbability: 0.1 }],
+    ["min_tokens", { minTokens: 1 }],
+    ["include_stop_str_in_output", { includeStopStrInOutput: true }],
+    ["skip_special_tokens", { skipSpecialTokens: false }],
+    ["modalities", { modalities: [OutputModality.TEXT, OutputModality.AUDIO] }],
+    ["audio", { audio: {} }],
+    ["verbosity", { verbosity: Verbosity.LOW }],
+    ["web_search_options", { webSearchOptions: {} }],
+    ["moderation", { moderation: {} }],
+    ["retrieval", { retrieval: {} }],
+    ["priority", { priority: -1 }],
+    ["timings_per_token", { timingsPerToken: true }],
+    ["return_progress", { returnProgress: true }],
+    ["stream_options.continuous_usage_stats", { streamOptions: { continuousUsageStats: true } }],
+  ];
+
+  test.each(cases)("%s", (param, init) => {
+    let error: unknown;
+    try {
+      refuseUnsupported(request(init));
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toBeInstanceOf(LoquiError);
+    expect(error).toMatchObject({ kind: "unsupported", param });
+    expect((error as LoquiError).message).toMatch(/ is not supported yet by this model$/);
+  });
+
+  test("what asks for nothing special passes", () => {
+    refuseUnsupported(
+      request({
+        n: 1,
+        tools: [aFunction],
+        toolChoice: mode(ToolChoiceMode.NONE),
+        responseFormat: { format: { case: "text", value: {} } },
+        logprobs: false,
+        topLogprobs: 0,
+        reasoningFormat: ReasoningFormat.AUTO,
+        thinkingBudgetTokens: -1,
+        typicalP: 1,
+        dryMultiplier: 0,
+        dryBase: 2,
+        minTokens: 0,
+        skipSpecialTokens: true,
+        modalities: [OutputModality.TEXT],
+        verbosity: Verbosity.MEDIUM,
+        priority: 0,
+        streamOptions: { includeUsage: true, includeObfuscation: false },
+        user: "u",
+        metadata: { a: "b" },
+        promptCacheKey: "k",
+        store: false,
+      }),
+    );
+  });
+});
+
+describe("sampling", () => {
+  const context = { defaults: {}, contextLength: 1_000, vocabularySize: 100, endTokens: () => [7, 8] };
+  const samplingFor = (init: Init, defaults = {}) => samplingOf(request(init), { ...context, defaults });
+
+  test("without a word from anybody", () => {
+    const { seed, ...rest } = samplingFor({});
+    expect(rest).toEqual({
+      temperature: 1,
+      topK: 40,
+      topP: 1,
+      minP: 0.05,
+      repeatPenalty: 1,
+      frequencyPenalty: 0,
+      presencePenalty: 0,
+      penaltyWindow: 64,
+      logitBias: new Map(),
+    });
+    expect(seed).not.toBe(samplingFor({}).seed);
+  });
+
+  test("the model's defaults, and the request's values before them", () => {
+    const defaults = { temperature: 0.3, topK: -1, topP: 0.9, minP: 0, repeatPenalty: 1.1, presencePenalty: 0.5 };
+    expect(samplingFor({}, defaults)).toMatchObject({ ...defaults, topK: 0, frequencyPenalty: 0 });
+    expect(samplingFor({ temperature: 0, topK: 5, minP: 0.1, frequencyPenalty: 1 }, defaults)).toMatchObject({
+      temperature: 0,
+      topK: 5,
+      minP: 0.1,
+      topP: 0.9,
+      frequencyPenalty: 1,
+    });
+  });
+
+  test.each([
+    { seed: 0n, native: 0 },
+    { seed: 42n, native: 42 },
+    { seed: 0xfffffffen, native: 0xfffffffe },
+    // llama.cpp takes this one for "a random seed".
+    { seed: 0xffffffffn, native: 0 },
+    { seed: -2n, native: Number(((1n << 64n) - 2n) % 0xffffffffn) },
+  ])("seed $seed", ({ seed, native }) => {
+    expect(samplingFor({ seed }).seed).toBe(native);
+  });
+
+  test("seed -1 is a random one", () => {
+    expect(samplingFor({ seed: -1n }).seed).not.toBe(samplingFor({ seed: -1n }).seed);
+  });
+
+  test.each([
+    { repeatLastN: 0, window: 0 },
+    { repeatLastN: -1, window: 1_000 },
+    { repeatLastN: 32, window: 32 },
+    { repeatLastN: 5_000, window: 1_000 },
+  ])("repeat_last_n $repeatLastN", ({ repeatLastN, window }) => {
+    expect(samplingFor({ repeatLastN }).penaltyWindow).toBe(window);
+  });
+
+  test("biases by token id; -100 bans; the end is banned where it is ignored", () => {
+    const { logitBias } = samplingFor({ logitBias: { "5": 3, "6": -100, "8": 50 }, ignoreEos: true });
+    expect([...logitBias]).toEqual([
+      [5, 3],
+      [6, Number.NEGATIVE_INFINITY],
+      [8, Number.NEGATIVE_INFINITY],
+      [7, Number.NEGATIVE_INFINITY],
+    ]);
+  });
+
+  test("a bias on a token that isn't there", () => {
+    expect(() => samplingFor({ logitBias: { "100": 1 } })).toThrow(
+      "logit_bias: token 100 is not in the vocabulary of 100 tokens",
+    );
+  });
+});

@@ -1,0 +1,122 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { openLlamaEngine } from "../../src/engines/llama/llama-engine.ts";
+import type { Sampling, TokenEngine } from "../../src/engines/token-engine.ts";
+import { LoquiError } from "../../src/errors.ts";
+import { createScheduler, type Scheduler } from "../../src/worker/scheduler.ts";
+import { tinyShape, writeRandomModel } from "../support/gguf-random-model.ts";
+
+const greedy: Sampling = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  seed: 1,
+  repeatPenalty: 1,
+  frequencyPenalty: 0,
+  presencePenalty: 0,
+  penaltyWindow: 0,
+  logitBias: new Map(),
+};
+const never = new AbortController().signal;
+
+let folder: string;
+let engine: TokenEngine;
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "loqui-test-"));
+  const path = join(folder, "random.gguf");
+  // 32 bits, so that the shape of a batch doesn't show in the logits.
+  writeRandomModel(path, { ...tinyShape, type: "f32" });
+  engine = await openLlamaEngine({ path, sequences: 4, contextLength: 1_024, batchSize: 128, threads: 1 });
+});
+
+// A scheduler expects an engine without cells.
+afterEach(emptySequences);
+
+afterAll(async () => {
+  await engine[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true });
+});
+
+function newScheduler(): Scheduler {
+  return createScheduler(engine, { maxQueuedRequests: 100, maxQueuedTokens: 100_000, pieceTokens: 32 });
+}
+
+async function generate(scheduler: Scheduler, prompt: string, cacheScope = "") {
+  const tokens: number[] = [];
+  const result = await scheduler.run(
+    {
+      prompt: engine.tokenize(prompt, false),
+      sampling: greedy,
+      maxTokens: 24,
+      cacheScope,
+      ignoreEos: false,
+      onToken: (token) => {
+        tokens.push(token);
+        return true;
+      },
+    },
+    never,
+  );
+  return { tokens, ...result };
+}
+
+const prompts = Array.from({ length: 12 }, (_, index) => `${index} the quick brown fox `.repeat(1 + (index % 5) * 3));
+
+test("many at once give the texts that each gives alone", async () => {
+  const alone: number[][] = [];
+  for (const prompt of prompts) {
+    await using scheduler = newScheduler();
+    alone.push((await generate(scheduler, prompt)).tokens);
+    await emptySequences();
+  }
+  await using scheduler = newScheduler();
+  const together = await Promise.all(prompts.map((prompt) => generate(scheduler, prompt)));
+  expect(together.map(({ tokens }) => tokens)).toEqual(alone);
+});
+
+test("a cached and a copied prefix give the same text as a cold one", async () => {
+  const shared = "hello world the quick brown fox ".repeat(8);
+  await using scheduler = newScheduler();
+  const cold = await generate(scheduler, `${shared} one`, "cold");
+  expect(cold.cachedTokens).toBe(0);
+  const warm = await generate(scheduler, `${shared} one`, "cold");
+  expect(warm.cachedTokens).toBe(cold.promptTokens - 1);
+  expect(warm.tokens).toEqual(cold.tokens);
+
+  const long = generate(scheduler, `${shared} two`, "busy");
+  await new Promise((done) => setTimeout(done, 5));
+  const copied = await generate(scheduler, `${shared} one`, "busy");
+  await long;
+  expect(copied.cachedTokens).toBeGreaterThan(50);
+  expect(copied.tokens).toEqual(cold.tokens);
+});
+
+test("a cancelled prompt leaves after its piece, and the sequence serves others", async () => {
+  await using scheduler = newScheduler();
+  const controller = new AbortController();
+  const run = scheduler.run(
+    {
+      prompt: engine.tokenize("the quick brown fox ".repeat(100), false),
+      sampling: greedy,
+      maxTokens: 100,
+      cacheScope: "",
+      ignoreEos: false,
+      onToken: () => true,
+    },
+    controller.signal,
+  );
+  const reason = new LoquiError("cancelled", "the client left");
+  setTimeout(() => controller.abort(reason), 1);
+  await expect(run).rejects.toBe(reason);
+  const next = await generate(scheduler, "the quick brown fox ".repeat(100));
+  expect(next.cachedTokens).toBeGreaterThan(0);
+  expect(next.tokens.length).toBe(24);
+});
+
+async function emptySequences(): Promise<void> {
+  for (let sequence = 0; sequence < engine.sequences; sequence++) await engine.truncate(sequence, 0);
+}
