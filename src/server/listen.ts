@@ -2,6 +2,7 @@ import { createServer as createHttp1Server } from "node:http";
 import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
 import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import type { HttpHandler, HttpRequest, HttpResponse } from "./http.ts";
+import { createHttp1Connections } from "./http1-connections.ts";
 import type { ServerLimits } from "./limits.ts";
 import { createSniffer } from "./sniff.ts";
 
@@ -74,6 +75,9 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     maxSessionMemory: 64,
   });
 
+  const connections = createHttp1Connections();
+  http1.prependListener("request", (request, response) => connections.begin(request.socket, response));
+  http1.prependListener("checkContinue", (request, response) => connections.begin(request.socket, response));
   for (const server of [http1, http2]) {
     server.on("request", options.handler);
     server.on("checkContinue", (request: HttpRequest, response: HttpResponse) => {
@@ -83,18 +87,6 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       options.handler(request, response);
     });
   }
-
-  // Not http1.close(): it destroys connections whose response has been written but not yet sent.
-  let stopping = false;
-  const responsesOf = new Map<Socket, number>();
-  http1.prependListener("request", ({ socket }, response) => {
-    responsesOf.set(socket, (responsesOf.get(socket) ?? 0) + 1);
-    response.once("close", () => {
-      const open = (responsesOf.get(socket) ?? 1) - 1;
-      responsesOf.set(socket, open);
-      if (stopping && open === 0) socket.destroySoon();
-    });
-  });
 
   const sessions = new Set<ServerHttp2Session>();
   http2.on("session", (session) => {
@@ -110,8 +102,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     if (version === "http2") {
       http2.emit("connection", socket);
     } else {
-      responsesOf.set(socket, 0);
-      socket.once("close", () => responsesOf.delete(socket));
+      connections.add(socket);
       acceptHttp1.call(http1, socket);
     }
   });
@@ -137,10 +128,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     port,
     closed,
     stopAccepting() {
-      stopping = true;
+      // Not http1.close(): see createHttp1Connections.
       NetServer.prototype.close.call(http1);
       sniffer.closeUndecided();
-      for (const [socket, open] of responsesOf) if (open === 0) socket.destroySoon();
+      connections.stop();
       for (const session of sessions) session.close();
     },
     closeAll() {

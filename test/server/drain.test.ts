@@ -219,6 +219,13 @@ test("watches end when nothing else is in flight", async () => {
   expect(took).toBeLessThan(5_000);
 });
 
+test("a handler that notices nothing does not hold up the end", async () => {
+  const error = grpcError(client.unary(createChatCompletion, chatRequest("stuck")));
+  await until(() => server.contexts.length === 1);
+  await server.close();
+  expect(await error).toMatchObject({ code: 14 });
+});
+
 test("force cuts the drain short", async () => {
   await restart(60_000);
   const { chunks, end } = collect("endless", "");

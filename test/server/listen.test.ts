@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { promisify } from "node:util";
@@ -7,7 +8,7 @@ import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { type ServerLimits, serverLimits } from "../../src/server/limits.ts";
 import { type ListenError, listen } from "../../src/server/listen.ts";
 import { grpcJsClient } from "./grpc-js-client.ts";
-import { startTestServer, type TestServer } from "./test-server.ts";
+import { startTestServer, type TestServer, until } from "./test-server.ts";
 
 let server: TestServer;
 
@@ -202,6 +203,36 @@ describe("Expect: 100-continue", () => {
   test("a body within the limit is asked for", async () => {
     const received = await exchange([`${head(2)}Connection: close\r\n\r\n`, "{}"], undefined, 50);
     expect(received).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n/);
+  });
+
+  test("over HTTP/2", async () => {
+    const session = connectHttp2(server.url);
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/grpc.health.v1.Health/Check",
+      "content-type": "application/json",
+      expect: "100-continue",
+    });
+    await once(stream, "continue");
+    stream.end("{}");
+    expect((await once(stream, "response"))[0]).toMatchObject({ ":status": 200 });
+    stream.resume();
+    session.close();
+  });
+
+  test("the server ends while the body is on its way", async () => {
+    const socket = connect(server.port, server.host);
+    let text = "";
+    socket.on("data", (data) => {
+      text += data;
+    });
+    socket.write(`${head(2)}\r\n`);
+    await until(() => text.includes("100 Continue"));
+    const closing = server.close();
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    socket.write("{}");
+    await Promise.all([closing, once(socket, "close")]);
+    expect(text).toMatch(/HTTP\/1\.1 200 OK.*NOT_SERVING/s);
   });
 
   test("a body over the limit is refused without it", async () => {

@@ -40,12 +40,12 @@ function aborted(signal: AbortSignal): Promise<never> {
 }
 
 /**
- * Models: `echo` repeats the text, `metadata` tells a header, `wait` answers
- * never, `overloaded`, `too-long`, `crash`,
- * `say` (with the text) and `cut` (with a part of it) fail, `large` answers with as many
- * letters as the text says, `count` streams as many chunks as the text says,
- * `slow` the same with 20 ms between them, `endless` streams until it is
- * aborted, `deaf` the same but returns then, `broken` fails after two chunks.
+ * Models: `echo` repeats the text; `large` answers with as many letters as the
+ * text says; `wait` never answers, `stuck` not even when it is aborted;
+ * `overloaded`, `too-long`, `crash`, `say` (with the text) and `cut` (with a
+ * part of it) fail. `count` streams as many chunks as the text says, `slow` the
+ * same with 20 ms between them, `endless` until it is aborted, `deaf` the same
+ * but returns then; `broken` fails after two chunks.
  */
 export function createTestServices(): TestServices {
   const contexts: RequestContext[] = [];
@@ -54,6 +54,8 @@ export function createTestServices(): TestServices {
     switch (request.model) {
       case "wait":
         return aborted(context.signal);
+      case "stuck":
+        return new Promise(() => {});
       case "overloaded":
         throw new LoquiError("overloaded", "the queue is full: 8 requests", { retryAfterMs: 1500 });
       case "too-long":
