@@ -91,8 +91,13 @@ export function send(
   const bytes = typeof body === "string" ? Buffer.from(body) : body;
   if (status !== 204 && status !== 304) response.setHeader("content-length", String(bytes.byteLength));
   if (!request.complete && announcesBody(request)) {
-    sendEarly(request, response, bytes);
-    return;
+    const declared = Number(headerOf(request, "content-length") ?? Number.POSITIVE_INFINITY);
+    if (declared > smallBytes || status === 408) {
+      sendEarly(request, response, bytes);
+      return;
+    }
+    // Sooner read than a new connection made.
+    request.resume();
   }
   if (request.method === "HEAD") response.end();
   else response.end(bytes);

@@ -572,6 +572,24 @@ describe("HTTP/1.1 on the wire", () => {
     expect(answers.match(/HTTP\/1\.1 400 Bad Request/g)).toHaveLength(2);
   });
 
+  test("the connection is kept after a refusal whose small body was not read", async () => {
+    const head = "HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 5000\r\n";
+    const answers = await raw(
+      server,
+      `POST /v1/none ${head}\r\n`,
+      Buffer.alloc(5000, " "),
+      `POST ${chatPath} ${head}\r\n`,
+      Buffer.alloc(5000, " "),
+      `POST ${chatPath} ${head}connection: close\r\n\r\n`,
+      Buffer.alloc(5000, " "),
+    );
+    expect(answers.match(/HTTP\/1\.1 \d+ [^\r]*/g)).toEqual([
+      "HTTP/1.1 404 Not Found",
+      "HTTP/1.1 413 Payload Too Large",
+      "HTTP/1.1 413 Payload Too Large",
+    ]);
+  });
+
   test("an absolute request target", async () => {
     const answer = await raw(server, "GET http://x/v1/models/a HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     expect(answer).toMatch(/^HTTP\/1\.1 200 OK\r\n/);
