@@ -27,7 +27,7 @@ export function valueReader(plan: ValuePlan, messageReader: (plan: MessagePlan) 
     case "bytes":
       return readBytes;
     case "raw":
-      return (_, context, depth) => sourceText(context, depth);
+      return (json, context, depth) => sourceText(context, depth, json);
     case "enum":
       return enumReader(plan);
     case "message":
@@ -44,7 +44,7 @@ const readString: ReadValue = (json, context, depth) => {
 function floatReader(max: number): ReadValue {
   return (json, context, depth) => {
     if (typeof json !== "number") return failKind(context, depth, "a number", json);
-    if (json > max || json < -max) return fail(context, depth, `${sourceText(context, depth)} is too large`);
+    if (json > max || json < -max) return fail(context, depth, `${sourceText(context, depth, json)} is too large`);
     return json;
   };
 }
@@ -67,7 +67,7 @@ function longReader({ min, max, asText }: Extract<ValuePlan, { kind: "long" }>):
     let value: bigint;
     if (typeof json === "number" && Number.isSafeInteger(json)) value = BigInt(json);
     else if (typeof json === "number" || typeof json === "string") {
-      const text = typeof json === "string" ? json : sourceText(context, depth);
+      const text = typeof json === "string" ? json : sourceText(context, depth, json);
       if (typeof json === "number" && !Number.isInteger(json)) return fail(context, depth, `${json} is not an integer`);
       if (!digits.test(text)) return fail(context, depth, `${quoteShort(text)} is not an integer of up to 20 digits`);
       value = BigInt(text);

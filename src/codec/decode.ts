@@ -85,7 +85,7 @@ function objectReader(members: readonly MemberPlan[]): ReadMembers {
       const read = table.get(name);
       const value = json[name];
       context.steps[depth] = name;
-      if (read === undefined) unknown = addUnknown(unknown, name, rest, context, depth + 1);
+      if (read === undefined) unknown = addUnknown(unknown, name, value, rest, context, depth + 1);
       else if (value !== null) read(message, value, context, depth + 1, json);
     }
     if (unknown !== "" && rest !== undefined) message[rest.local] = `${unknown}}`;
@@ -113,13 +113,14 @@ function restOf(members: readonly MemberPlan[]): Rest | undefined {
 function addUnknown(
   unknown: string,
   name: string,
+  json: unknown,
   rest: Rest | undefined,
   context: DecodeContext,
   depth: number,
 ): string {
   if (rest?.open !== true) ignore(context, depth);
   if (rest === undefined) return unknown;
-  return `${unknown === "" ? "{" : `${unknown},`}${JSON.stringify(name)}:${sourceText(context, depth)}`;
+  return `${unknown === "" ? "{" : `${unknown},`}${JSON.stringify(name)}:${sourceText(context, depth, json)}`;
 }
 
 /** A field under one of its names. The same value under two names is what we print ourselves with emit_aliases. */
@@ -235,7 +236,7 @@ function taggedObjectReader(plan: TaggedPlan, table: MemberTable, outerRest: Res
       } else if (!inline && name === chosen?.field.name) {
         if (member !== null) value = chosen.read(member, context, depth + 1);
       } else if (member !== null || !adjacentNames.has(name)) {
-        unknown = addUnknown(unknown, name, rest, context, depth + 1);
+        unknown = addUnknown(unknown, name, member, rest, context, depth + 1);
       }
     }
     if (unknown !== "" && rest !== undefined) {

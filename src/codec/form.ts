@@ -181,7 +181,8 @@ export function textPart(forms: readonly Form[], text: string, path: readonly st
       const { value } = parseJson(text);
       return { value, source: sourceTree(text) };
     } catch (error) {
-      if (!takes(forms, "string")) throw formError(path, error instanceof Error ? error.message : "not valid JSON");
+      if (!(error instanceof LoquiError)) throw error;
+      if (!takes(forms, "string")) throw formError(path, error.message.replace("the body is ", ""));
     }
   }
   if (takes(forms, "boolean") && (text === "true" || text === "false")) {
