@@ -68,14 +68,13 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const inFlight = createInFlight(new Set(options.watches));
   const origins = createOriginPolicy(options.allowedOrigins ?? []);
 
-  const dispatcher = inFlight.notice(
-    createDispatcher({
-      services: [...options.services.map(refuseStreamFlag), health.service, ...createReflection(described)],
-      maxTimeoutMs: limits.maxTimeoutMs,
-      shutdownSignal: shutdown.signal,
-      onRecord: options.onRecord,
-    }),
-  );
+  const core = createDispatcher({
+    services: [...options.services.map(refuseStreamFlag), health.service, ...createReflection(described)],
+    maxTimeoutMs: limits.maxTimeoutMs,
+    shutdownSignal: shutdown.signal,
+    onRecord: options.onRecord,
+  });
+  const dispatcher = inFlight.notice(core);
 
   const gate = (request: HttpRequest) => {
     const refusal = origins.refusal(request);
@@ -111,6 +110,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     }),
     onError: (error) => log.error({ err: error }, "the port reports an error"),
   });
+
+  core.warmUp();
 
   let closing: Promise<void> | undefined;
   return {
