@@ -122,7 +122,7 @@ function defined(metadata: Readonly<Record<string, GgufValue | undefined>>): Rec
 }
 
 /** Values uniform in ±`scale`·√3, that is of standard deviation `scale`. */
-function randomTensor(type: TensorType, count: number, scale: number, random: () => number): Buffer {
+export function randomTensor(type: TensorType, count: number, scale: number, random: () => number): Buffer {
   const bytes = Buffer.alloc(tensorBytes(type, [count]));
   const limit = scale * Math.sqrt(3);
   switch (type) {
@@ -145,7 +145,7 @@ function randomTensor(type: TensorType, count: number, scale: number, random: ()
 }
 
 /** xorshift32: uniform 32-bit integers. */
-function randomSource(seed: number): () => number {
+export function randomSource(seed: number): () => number {
   let state = seed | 1;
   return () => {
     state ^= state << 13;
