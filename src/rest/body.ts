@@ -63,9 +63,14 @@ export async function readBody(
   };
   const leave = () => {
     // A request that has been read closes too, maybe before the decoder is through.
-    if (!request.readableEnded) fail(new LoquiError("cancelled", "the client left before the request was complete"));
+    if (!request.readableEnded || request.aborted)
+      fail(new LoquiError("cancelled", "the client left before the request was complete"));
   };
-  const end = () => settled.resolve();
+  const end = () => {
+    // A stream of HTTP/2 that was reset ends like one that is complete.
+    if (request.aborted) leave();
+    else settled.resolve();
+  };
   const undecodable = (error: Error) =>
     fail(new LoquiError("invalid_request", `the request body can't be decoded: ${error.message}`, { cause: error }));
   const timer = setTimeout(() => fail(new BodyTimeout(limits.timeoutMs)), limits.timeoutMs);
