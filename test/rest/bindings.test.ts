@@ -49,6 +49,13 @@ const registry = compileProto({
       }
       rpc Scan(PutBookRequest) returns (ScanResponse) { option (google.api.http) = {get: "/scan/{shelf}"}; }
       rpc Image(PutBookRequest) returns (google.api.HttpBody) { option (google.api.http) = {get: "/image"}; }
+      rpc Find(PutBookRequest) returns (Book) { option (google.api.http) = {get: "/find"}; }
+      rpc FindWords(PutBookRequest) returns (Book) {
+        option (loqui.rest.v1.method) = {variant_of: "Find" when: "has(words)"};
+      }
+      rpc FindPage(PutBookRequest) returns (Book) {
+        option (loqui.rest.v1.method) = {variant_of: "Find" when: "shelf=top"};
+      }
       rpc Film(PutBookRequest) returns (stream google.api.HttpBody) { option (google.api.http) = {get: "/film"}; }
       rpc Follow(PutBookRequest) returns (stream Book) {
         option (google.api.http) = {get: "/follow"};
@@ -97,6 +104,9 @@ beforeAll(async () => {
       return create(scanDesc, init({ result }));
     },
     image: async () => create(bodyDesc, init({ data: Buffer.from([0, 255]) })),
+    find: async () => create(bookDesc, init({ name: "Find" })),
+    findWords: async ({ words }: PutBook) => create(bookDesc, init({ name: `FindWords ${words.join(" ")}` })),
+    findPage: async () => create(bookDesc, init({ name: "FindPage" })),
     film: (_: PutBook, context: RequestContext) => film(context),
     async *follow() {
       yield create(bookDesc, init({ name: "a" }));
@@ -138,6 +148,16 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
     const response = await ask(server, version, { ...book, body: { text: 1 } });
     expect(response.status).toBe(400);
     expect(response.json()).toMatchObject({ type: "error", error: { message: expect.stringContaining("book.text") } });
+  });
+
+  test.each([
+    ["/find", "Find"],
+    ["/find?shelf=bottom", "Find"],
+    ["/find?shelf=top", "FindPage"],
+    ["/find?shelf=top&words=a&words=b", "FindWords a b"],
+  ])("the variant that the query chooses: %s", async (path, name) => {
+    const response = await ask(server, version, { path });
+    expect(response.json()).toMatchObject({ name });
   });
 
   test("a custom HTTP method", async () => {

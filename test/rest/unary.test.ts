@@ -492,7 +492,7 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
       body: hello,
       headers: { "x-request-timeout": "0.25" },
     });
-    expect(timeLeft).toBeGreaterThan(100);
+    expect(timeLeft).toBeGreaterThan(0);
     expect(timeLeft).toBeLessThanOrEqual(250);
     expect(response.status).toBe(504);
     expect(response.json()).toMatchObject({ error: { type: "server_error", code: "timeout" } });
