@@ -6,9 +6,8 @@ import { continueFrom, generate, modelFolder, openEngine } from "./generate.ts";
 const inFolder = modelFolder();
 const prompt = Uint32Array.from({ length: 900 }, (_, i) => (i * 31) % 251);
 
-/** Fills an emptied sequence with the prompt's first tokens. */
+/** Fills an empty sequence with the prompt's first tokens. */
 async function prefill(engine: LlamaEngine, sequence: number, length: number): Promise<void> {
-  await engine.truncate(sequence, 0);
   for (let position = 0; position < length; position += 64) {
     const tokens = prompt.subarray(position, Math.min(position + 64, length));
     await engine.decode([{ sequence, position, tokens, logits: false }]);
@@ -17,8 +16,11 @@ async function prefill(engine: LlamaEngine, sequence: number, length: number): P
 
 /** What the model says after the prompt's first tokens. */
 async function fresh(engine: LlamaEngine, length: number): Promise<number[]> {
+  await engine.truncate(0, 0);
   await prefill(engine, 0, length - 1);
-  return continueFrom(engine, 0, length - 1, prompt.subarray(length - 1, length), 8);
+  const reply = await continueFrom(engine, 0, length - 1, prompt.subarray(length - 1, length), 8);
+  await engine.truncate(0, 0);
+  return reply;
 }
 
 describe("a sliding window", () => {
@@ -41,6 +43,7 @@ describe("a sliding window", () => {
     const expected = await fresh(engine, 100);
     await prefill(engine, 0, 900);
     expect(await engine.truncate(0, 99)).toBe(false);
+    // From position 0 on, as after truncate(0, 0).
     await prefill(engine, 0, 99);
     expect(await continueFrom(engine, 0, 99, prompt.subarray(99, 100), 8)).toEqual(expected);
   });
@@ -66,12 +69,13 @@ describe("a recurrent state", () => {
   it("can't be truncated, but emptied", async () => {
     const expected = await generate(engine, prompt.subarray(0, 20), 8);
     expect(await engine.truncate(0, 10)).toBe(false);
-    expect(await generate(engine, prompt.subarray(0, 20), 8)).toEqual(expected);
+    expect(await continueFrom(engine, 0, 0, prompt.subarray(0, 20), 8)).toEqual(expected);
   });
 
   it("is copied whole or not at all", async () => {
     const expected = await fresh(engine, 50);
     await prefill(engine, 0, 49);
+    expect(await engine.truncate(0, 49)).toBe(true);
     expect(await engine.copyPrefix(0, 1, 49)).toBe(true);
     expect(await continueFrom(engine, 1, 49, prompt.subarray(49, 50), 8)).toEqual(expected);
     expect(await engine.copyPrefix(0, 1, 30)).toBe(false);
