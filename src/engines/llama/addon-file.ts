@@ -15,12 +15,18 @@ export interface AddonFile {
 }
 
 /**
- * Finds the addon: what `npm run build:llama` left in `llama/bin` of the
- * project, if it was built from this version on such a processor, else the
- * prebuilt binary from npm. Throws `model_unavailable` where there is neither.
+ * Finds the addon, best first: what `npm run build:llama` left in `llama/bin`
+ * of the project, if it was built from this version on such a processor, and
+ * the prebuilt binary from npm. Throws `model_unavailable` where there is neither.
  */
-export function findAddon(): AddonFile {
-  return localBuild() ?? prebuilt();
+export function findAddons(): [AddonFile, ...AddonFile[]] {
+  const local = localBuild();
+  if (local === undefined) return [prebuilt()];
+  try {
+    return [local, prebuilt()];
+  } catch {
+    return [local];
+  }
 }
 
 /**
@@ -29,7 +35,7 @@ export function findAddon(): AddonFile {
  */
 export function addonEnvironment(): Record<string, string> {
   // libgomp keeps a team of threads per thread that calls it: with libuv's usual four, each decode may wake another team.
-  return findAddon().local ? { UV_THREADPOOL_SIZE: "1" } : {};
+  return findAddons()[0].local ? { UV_THREADPOOL_SIZE: "1" } : {};
 }
 
 /**

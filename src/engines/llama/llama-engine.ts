@@ -41,23 +41,24 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
   checkShape(options);
   const header = await readGgufHeader(options.path);
   checkGguf(header);
+  checkGenerates(header);
   const llama = await loadLlama(options.onLog);
   const model = await llama.openModel(options.path, options.gpuLayers ?? 0);
+  let context: LlamaContext | undefined;
   try {
     const sequences = options.sequences;
     const contextLength = options.contextLength ?? Math.min(model.trainContextLength || 4096, 4096);
     const cells = Math.ceil(contextLength / 256) * 256 * sequences;
     const batchSize = Math.min(options.batchSize ?? 512, cells);
-    const context = await model.openContext({ cells, sequences, batchSize, threads: options.threads ?? 1 });
+    context = await model.openContext({ cells, sequences, batchSize, threads: options.threads ?? 1 });
     const most = Math.min(llama.mathCores, availableParallelism());
     const counts = options.threads === undefined ? threadCounts(most, model.sizeBytes) : [options.threads];
     const threads = await chooseThreads(context, counts);
-    const window = numbersOf(
-      header.metadata.get(`${textOf(header, "general.architecture")}.attention.sliding_window`),
-    )[0];
+    const [window] = numbersOf(header.metadata.get(`${architectureOf(header)}.attention.sliding_window`));
     const info = modelInfo(model, header, threads);
     return new LlamaEngine(model, context, info, { sequences, contextLength, batchSize, window });
   } catch (error) {
+    await context?.dispose();
     await model.dispose();
     throw error;
   }
@@ -95,8 +96,9 @@ class LlamaEngine implements TokenEngine {
   /** Cells that each sequence holds. */
   readonly #held: number[];
   readonly #samplers = new Map<Sampler, SamplerState>();
-  /** Draws that run now, and what resolves when the native context is free for another decode or copy. */
+  /** Draws that run now. */
   readonly #draws = new Set<Promise<number>>();
+  /** The decode or copy that runs now. */
   #busy: Promise<unknown> | undefined;
   /** Handles are `decode number × batch size + index`, which tells the stale ones. */
   #decodes = 0;
@@ -140,14 +142,17 @@ class LlamaEngine implements TokenEngine {
   createSampler(sampling: Sampling, history: Uint32Array): Sampler {
     this.#checkOpen();
     for (const token of sampling.logitBias.keys()) {
-      if (token < this.info.vocabularySize) continue;
+      if (this.#isToken(token)) continue;
       throw new LoquiError(
         "invalid_request",
         `logit_bias names token ${token}, but the vocabulary has ${this.info.vocabularySize} tokens`,
         { param: "logit_bias" },
       );
     }
-    const state: SamplerState = { native: this.#model.createSampler(sampling, history), draws: 0, disposed: false };
+    // The window is allocated at once.
+    const penaltyWindow = Math.min(sampling.penaltyWindow, this.contextLength);
+    const native = this.#model.createSampler({ ...sampling, penaltyWindow }, history);
+    const state: SamplerState = { native, draws: 0, disposed: false };
     const sampler: Sampler = { dispose: () => this.#disposeSampler(sampler, state) };
     this.#samplers.set(sampler, state);
     return sampler;
@@ -295,9 +300,13 @@ class LlamaEngine implements TokenEngine {
     }
   }
 
+  #isToken(token: number): boolean {
+    return Number.isInteger(token) && token >= 0 && token < this.info.vocabularySize;
+  }
+
   #checkTokens(tokens: Iterable<number>): void {
     for (const token of tokens) {
-      if (token >= 0 && token < this.info.vocabularySize) continue;
+      if (this.#isToken(token)) continue;
       throw new Error(`token ${token} is not in the vocabulary of ${this.info.vocabularySize}`);
     }
   }
@@ -319,6 +328,18 @@ function checkShape(options: LlamaOptions): void {
   throw new LoquiError("model_unavailable", `contextLength ${contextLength} is too much for ${sequences} sequences`);
 }
 
+function architectureOf(header: GgufHeader): string {
+  return textOf(header, "general.architecture") ?? "";
+}
+
+/** Encoders load, and decode even, but have no next token. */
+function checkGenerates(header: GgufHeader): void {
+  const architecture = architectureOf(header);
+  const causal = header.metadata.get(`${architecture}.attention.causal`) !== false;
+  if (causal && !/bert|^t5/.test(architecture)) return;
+  throw new LoquiError("model_unavailable", `the model is an encoder (${architecture}) and generates no text`);
+}
+
 function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): ModelInfo {
   const tokens = header.metadata.get("tokenizer.ggml.tokens");
   const vocabularySize = isArray(tokens) ? tokens.length : 0;
@@ -329,7 +350,7 @@ function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): Mode
     return token === undefined ? "" : model.tokenText(token);
   };
   return {
-    architecture: textOf(header, "general.architecture") ?? "",
+    architecture: architectureOf(header),
     parameters: model.parameters,
     trainContextLength: model.trainContextLength,
     vocabularySize,

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { checkGguf } from "../../../src/engines/llama/gguf-check.ts";
 import { readGgufHeader } from "../../../src/engines/llama/gguf-header.ts";
 import { openLlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
-import { f32, type GgufValue, i32s, str, strs, u32, writeGguf } from "../../support/gguf.ts";
+import { bool, f32, type GgufValue, i32s, str, strs, u32, writeGguf } from "../../support/gguf.ts";
 import { tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
 import { writeScriptedModel } from "../../support/scripted-model.ts";
 import { modelFolder } from "./generate.ts";
@@ -273,6 +273,15 @@ describe("hyperparameters that end llama.cpp's process", () => {
     tensors.set(tensor, { shape, type: type === "f16" ? 1 : 26 });
     expect(() => checkGguf({ ...header, tensors })).toThrow(message);
   });
+});
+
+it.each<[string, Record<string, GgufValue | undefined>]>([
+  ["the model is an encoder (llama) and generates no text", { "llama.attention.causal": bool(false) }],
+  ["the model is an encoder (bert) and generates no text", { "general.architecture": str("bert") }],
+])("%s", async (message, metadata) => {
+  const path = inFolder("encoder.gguf");
+  writeRandomModel(path, tinyShape, metadata);
+  expect(await complaint(path)).toBe(message);
 });
 
 it("takes no other things for files", async () => {
