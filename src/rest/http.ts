@@ -110,31 +110,35 @@ export function send(
 /** Fits into the socket's buffers: there is nobody to wait for. */
 const smallBytes = 64 * 1024;
 
-/** How long, and how many bytes, a client may go on sending after it was refused. */
+/** How long, and how many bytes, a client that was refused is read on. */
 const lingerMs = 1_000;
-const lingerBytes = 16 * 1024 * 1024;
+const lingerBytes = 4 * 1024 * 1024;
 
+/**
+ * Sends a response to a client that is still sending, and reads on for a moment
+ * so that it finds the response. HTTP/1.1 then closes the connection; HTTP/2
+ * resets the stream without an error, which asks the client to stop (RFC 9113,
+ * 8.1). Neither is done at once: curl takes a reset close behind a response,
+ * which Node sends when nobody reads the request, for a failure.
+ */
 function sendEarly(request: HttpRequest, response: HttpResponse, body: Uint8Array): void {
-  if ("stream" in response) {
-    const { stream } = response;
-    if (request.method === "HEAD") response.end();
-    else response.end(body);
-    // RFC 9113, 8.1: a reset without error asks the client to stop sending.
-    response.once("finish", () => stream?.close(constants.NGHTTP2_NO_ERROR));
-    return;
-  }
-  // The whole response is out before the end of it closes the connection.
-  response.setHeader("connection", "close");
-  if (request.method !== "HEAD") response.write(body);
+  const stream = "stream" in response ? response.stream : undefined;
+  if (stream === undefined) response.setHeader("connection", "close");
+  if (request.method !== "HEAD") write(response, body);
+  // The whole response is out; on HTTP/1.1 its end would close the connection.
+  if (stream !== undefined) response.end();
+
   let bytes = 0;
   const finish = () => {
     clearTimeout(timer);
     request.off("data", count);
-    if (!response.writableEnded) response.end();
+    if (stream !== undefined) stream.close(constants.NGHTTP2_NO_ERROR);
+    else if (!response.writableEnded) response.end();
   };
   const count = (chunk: Uint8Array) => {
     bytes += chunk.byteLength;
-    if (bytes > lingerBytes) finish();
+    // Whoever can't send on looks at what has come.
+    if (bytes > lingerBytes) request.pause();
   };
   const timer = setTimeout(finish, lingerMs);
   request.on("data", count);
