@@ -12,13 +12,14 @@ export type IsKnown = (name: string, message: Fields) => boolean;
  * where the text is no JSON object, or one of them is a field's: of two members
  * of one name a reader takes the last, which would let one field speak for another.
  */
-export function restMember(field: FieldPlan, isKnown: IsKnown): (out: string, message: Fields) => string {
-  const { desc, local } = field;
+export function appendRest(
+  { desc }: FieldPlan,
+  isKnown: IsKnown,
+): (out: string, text: unknown, message: Fields) => string {
   const refuse = (message: string) =>
     new LoquiError("invalid_request", `${desc.parent.name}.${desc.name}: ${message}`, { param: desc.name });
-  return (out, message) => {
-    const text = message[local] as string | undefined;
-    if (text === undefined || text === "") return out;
+  return (out, collected, message) => {
+    const text = collected as string;
     const value = parseRaw(desc, text);
     if (typeof value !== "object" || value === null || Array.isArray(value)) throw refuse("not a JSON object");
     for (const name of Object.keys(value)) {

@@ -1,12 +1,51 @@
 import { LoquiError } from "../errors.ts";
-import { fixedNames, knownNames, restMember } from "./encode-rest.ts";
+import { appendRest, fixedNames, knownNames } from "./encode-rest.ts";
 import { fieldWriter, type MessageWriter, type ValueWriter } from "./encode-values.ts";
 import type { Fields, OneofValue } from "./fields.ts";
-import type { FieldPlan, MemberPlan, MessagePlan, TaggedPlan, UntaggedPlan } from "./plan.ts";
+import type { FieldPlan, MemberPlan, MessagePlan, TaggedPlan } from "./plan.ts";
 import { inlinePlan } from "./plan-checks.ts";
 
-/** Appends members to the text of an object that is still open, empty at first. */
-type MemberWriter = (out: string, message: Fields) => string;
+/**
+ * How a member is printed. Records in a loop instead of a closure each: most
+ * members of a message are absent, and those cost no call.
+ */
+interface MemberWriter {
+  /** The property that holds the value. */
+  readonly local: string;
+  /** What it holds when it is absent, beside undefined. */
+  readonly zero: unknown;
+  /** What stands before the value. */
+  readonly name: Opening;
+  /** What is printed for an absent value: null under its name, or nothing. */
+  readonly absent: Opening | undefined;
+  readonly write: ValueWriter;
+  /** Prints the member with its name where it is more than that. */
+  readonly append: Append | undefined;
+  /** Of a string: the last one with its name. */
+  readonly memo: Memo | undefined;
+}
+
+/** Text of a member, as the first in its object (`{"name":`) and elsewhere (`,"name":`). */
+interface Opening {
+  readonly first: string;
+  readonly next: string;
+}
+
+/**
+ * The chunks of a stream repeat their id, model and object: one flat string is
+ * cheaper than its three parts. Kept only for texts of these lengths.
+ */
+interface Memo {
+  value: string;
+  first: string;
+  next: string;
+}
+
+const minMemo = 12;
+const maxMemo = 128;
+
+/** Appends to the text of an object that is still open, empty at first. */
+type Append = (out: string, value: unknown, message: Fields) => string;
 
 const writers = new WeakMap<MessagePlan, MessageWriter>();
 
@@ -26,8 +65,7 @@ function compileMessage(plan: MessagePlan): MessageWriter {
       // Registered before its members are compiled: they may hold this very message.
       const members: MemberWriter[] = [];
       const writer = register(plan, (message) => {
-        let out = "";
-        for (let i = 0; i < members.length; i++) out = (members[i] as MemberWriter)(out, message);
+        const out = writeMembers("", members, message);
         return out === "" ? "{}" : `${out}}`;
       });
       members.push(...objectMembers(shape.members));
@@ -45,12 +83,9 @@ function compileMessage(plan: MessagePlan): MessageWriter {
     }
     case "union": {
       const { local } = shape.union;
-      const writes = new Map<string | undefined, ValueWriter>();
-      const writer = register(plan, (message) => {
-        const { case: name, value } = message[local] as OneofValue;
-        return writes.get(name)?.(value as never) ?? "null";
-      });
-      for (const field of shape.union.alternatives) writes.set(field.local, fieldWriter(field, messageWriter));
+      let write: ValueWriter = () => undefined;
+      const writer = register(plan, (message) => write(message[local] as never) ?? "null");
+      write = chosenWriter(shape.union.alternatives);
       return writer;
     }
   }
@@ -59,6 +94,45 @@ function compileMessage(plan: MessagePlan): MessageWriter {
 function register(plan: MessagePlan, writer: MessageWriter): MessageWriter {
   writers.set(plan, writer);
   return writer;
+}
+
+function writeMembers(start: string, members: readonly MemberWriter[], message: Fields): string {
+  let out = start;
+  for (let i = 0; i < members.length; i++) {
+    const member = members[i] as MemberWriter;
+    const value = message[member.local];
+    let opening: Opening | undefined = member.absent;
+    let text = "";
+    if (value !== undefined && value !== member.zero) {
+      if (member.memo !== undefined && isMemorable(value as string)) {
+        opening = remember(member.memo, member.name, value as string);
+      } else if (member.append !== undefined) {
+        out = member.append(out, value, message);
+        continue;
+      } else {
+        const written = member.write(value as never);
+        if (written !== undefined) {
+          opening = member.name;
+          text = written;
+        }
+      }
+    }
+    if (opening !== undefined) out = (out === "" ? opening.first : out + opening.next) + text;
+  }
+  return out;
+}
+
+function isMemorable(value: string): boolean {
+  return value.length >= minMemo && value.length <= maxMemo;
+}
+
+function remember(memo: Memo, name: Opening, value: string): Memo {
+  if (value === memo.value) return memo;
+  const text = JSON.stringify(value);
+  memo.value = value;
+  memo.first = [name.first, text].join("");
+  memo.next = [name.next, text].join("");
+  return memo;
 }
 
 /** `outer`: the names of the object that an inline member's fields stand in. */
@@ -71,114 +145,120 @@ function memberWriter(member: MemberPlan, siblings: readonly MemberPlan[], outer
     case "field":
       return fieldMember(member.field);
     case "untagged":
-      return untaggedMember(member);
+      return { ...named(member.name, member.local), write: chosenWriter(member.alternatives) };
     case "tagged":
-      return taggedMember(member, fixedNames(siblings));
+      return { ...named(member.tag, member.local), append: appendTagged(member, fixedNames(siblings)) };
     case "rest":
-      return restMember(member.field, knownNames(siblings, outer));
+      return {
+        ...named("", member.field.local),
+        zero: "",
+        append: appendRest(member.field, knownNames(siblings, outer)),
+      };
   }
 }
 
-/** A member's text with what stands before it: `{"name":` where it is the first, else `,"name":`. */
-function starts(name: string): { first: string; next: string } {
-  return { first: `{${JSON.stringify(name)}:`, next: `,${JSON.stringify(name)}:` };
+function named(name: string, local: string): MemberWriter {
+  return {
+    local,
+    zero: undefined,
+    name: opening(name),
+    absent: undefined,
+    write: () => undefined,
+    append: undefined,
+    memo: undefined,
+  };
+}
+
+function opening(name: string, text = ""): Opening {
+  const quoted = JSON.stringify(name);
+  return { first: `{${quoted}:${text}`, next: `,${quoted}:${text}` };
 }
 
 function fieldMember(field: FieldPlan): MemberWriter {
-  const { local, oneof } = field;
-  const { first, next } = starts(field.name);
-  const write = fieldWriter(field, messageWriter);
-  const isPresent = presence(field);
-  const aliases = field.emitAliases ? field.aliases.map((alias) => starts(alias).next) : [];
-  const absent = field.nullWhenAbsent ? "null" : undefined;
-  if (oneof === undefined && absent === undefined && aliases.length === 0 && field.value.kind !== "enum") {
-    if (field.emitEmpty) return (out, message) => (out === "" ? first : out + next) + write(message[local] as never);
-    return (out, message) => {
-      const value = message[local];
-      return isPresent(value) ? (out === "" ? first : out + next) + write(value as never) : out;
-    };
+  const { oneof } = field;
+  const write = oneof === undefined ? withoutEmpty(field, fieldWriter(field, messageWriter)) : chosenWriter([field]);
+  const isText = oneof === undefined && field.cardinality === "one" && field.value.kind === "string";
+  return {
+    local: oneof ?? field.local,
+    zero: oneof === undefined && !field.emitEmpty ? zeroOf(field) : undefined,
+    name: opening(field.name),
+    absent: field.nullWhenAbsent ? opening(field.name, "null") : undefined,
+    write,
+    append: field.emitAliases ? appendAliases(field, write) : undefined,
+    memo: isText && !field.emitAliases ? { value: "", first: "", next: "" } : undefined,
+  };
+}
+
+/** The value that says a field without presence is absent; of lists, maps and bytes see {@link withoutEmpty}. */
+function zeroOf({ presence, cardinality, value }: FieldPlan): unknown {
+  if (presence || cardinality !== "one") return undefined;
+  switch (value.kind) {
+    case "string":
+    case "raw":
+      return "";
+    case "bool":
+      return false;
+    case "long":
+      return value.asText ? "0" : 0n;
+    case "int":
+    case "float":
+    case "enum":
+      return 0;
+    default:
+      return undefined;
   }
-  return (out, message) => {
-    const value = oneof === undefined ? message[local] : oneofValue(message[oneof] as OneofValue, local);
-    const text = (isPresent(value) ? write(value as never) : undefined) ?? absent;
+}
+
+function withoutEmpty(field: FieldPlan, write: ValueWriter): ValueWriter {
+  if (field.presence || field.emitEmpty) return write;
+  if (field.cardinality === "list" || (field.cardinality === "one" && field.value.kind === "bytes")) {
+    return (value: ArrayLike<unknown>) => (value.length === 0 ? undefined : write(value as never));
+  }
+  if (field.cardinality === "one") return write;
+  return (value: Fields) => (Object.keys(value).length === 0 ? undefined : write(value as never));
+}
+
+/** The writer of a oneof's value: of the member that is set, if it is one of these. */
+function chosenWriter(alternatives: readonly FieldPlan[]): ValueWriter {
+  const writes = new Map<string | undefined, ValueWriter>();
+  for (const field of alternatives) writes.set(field.local, fieldWriter(field, messageWriter));
+  return ({ case: name, value }: OneofValue) => writes.get(name)?.(value as never);
+}
+
+function appendAliases(field: FieldPlan, write: ValueWriter): Append {
+  const { first, next } = opening(field.name);
+  const others = field.aliases.map((alias) => opening(alias).next);
+  return (out, value) => {
+    const text = write(value as never);
     if (text === undefined) return out;
     let more = (out === "" ? first : out + next) + text;
-    for (const alias of aliases) more += alias + text;
+    for (const other of others) more += other + text;
     return more;
   };
 }
 
-function oneofValue(oneof: OneofValue, local: string): unknown {
-  return oneof.case === local ? oneof.value : undefined;
-}
-
-/** Whether a field's value is printed. */
-function presence(field: FieldPlan): (value: unknown) => boolean {
-  if (field.presence) return (value) => value !== undefined;
-  if (field.emitEmpty) return () => true;
-  if (field.cardinality === "list") return (value) => (value as unknown[]).length > 0;
-  if (field.cardinality === "map") {
-    return (value) => {
-      for (const _ in value as Fields) return true;
-      return false;
-    };
-  }
-  switch (field.value.kind) {
-    case "bytes":
-      return (value) => (value as Uint8Array).length > 0;
-    case "long":
-      return (value) => value !== 0n && value !== "0";
-    case "string":
-    case "raw":
-      return (value) => value !== "";
-    case "bool":
-      return (value) => value !== false;
-    default:
-      return (value) => value !== 0;
-  }
-}
-
-function untaggedMember(union: UntaggedPlan): MemberWriter {
-  const { local } = union;
-  const { first, next } = starts(union.name);
-  const writes = new Map<string | undefined, ValueWriter>();
-  for (const field of union.alternatives) writes.set(field.local, fieldWriter(field, messageWriter));
-  return (out, message) => {
-    const { case: name, value } = message[local] as OneofValue;
-    const text = name === undefined ? undefined : writes.get(name)?.(value as never);
-    return text === undefined ? out : (out === "" ? first : out + next) + text;
-  };
-}
-
-function taggedMember(plan: TaggedPlan, outer: ReadonlySet<string>): MemberWriter {
-  const { local } = plan;
-  const { first, next } = starts(plan.tag);
-  const writes = new Map<string | undefined, (out: string, value: unknown) => string>();
+function appendTagged(plan: TaggedPlan, outer: ReadonlySet<string>): Append {
+  const appends = new Map<string | undefined, (out: string, value: unknown) => string>();
   for (const [tagValue, field] of plan.alternatives) {
-    const tag = JSON.stringify(tagValue);
-    const open = first + tag;
-    const more = next + tag;
+    const { first, next } = opening(plan.tag, JSON.stringify(tagValue));
     const body = plan.style === "inline" ? inlineBody(field, outer) : adjacentBody(field);
-    writes.set(field.local, (out, value) => body(out === "" ? open : out + more, value));
+    appends.set(field.local, (out, value) => body(out === "" ? first : out + next, value));
   }
-  return (out, message) => {
-    const { case: name, value } = message[local] as OneofValue;
-    return writes.get(name)?.(out, value) ?? out;
+  return (out, oneof) => {
+    const { case: name, value } = oneof as OneofValue;
+    return appends.get(name)?.(out, value) ?? out;
   };
 }
 
 function inlineBody(field: FieldPlan, outer: ReadonlySet<string>): (out: string, value: unknown) => string {
   const { shape } = inlinePlan(field);
   const members = shape.kind === "object" ? objectMembers(shape.members, outer) : [];
-  return (out, value) => {
-    for (const member of members) out = member(out, value as Fields);
-    return out;
-  };
+  return (out, value) => writeMembers(out, members, value as Fields);
 }
 
 function adjacentBody(field: FieldPlan): (out: string, value: unknown) => string {
   if (isEmpty(field)) return (out) => out;
-  const { next } = starts(field.name);
+  const { next } = opening(field.name);
   const write = fieldWriter(field, messageWriter);
   return (out, value) => {
     const text = write(value as never);

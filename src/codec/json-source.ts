@@ -1,4 +1,4 @@
-import { isAscii } from "node:buffer";
+import { isUtf8 } from "node:buffer";
 import { LoquiError } from "../errors.ts";
 import { findSyntaxError, stringEnd } from "./json-syntax.ts";
 
@@ -11,8 +11,6 @@ export interface JsonSource {
 /** The deepest nesting of arrays and objects that is read. */
 export const maxJsonDepth = 64;
 
-const utf8 = new TextDecoder("utf-8", { fatal: true });
-
 /**
  * Parses JSON text. Of a member given twice the last one counts.
  *
@@ -21,7 +19,7 @@ const utf8 = new TextDecoder("utf-8", { fatal: true });
  * which is measured in linear time before anything is built.
  */
 export function parseJson(body: string | Uint8Array): JsonSource {
-  const text = typeof body === "string" ? wellFormed(body) : decodeUtf8(body);
+  const text = withoutByteOrderMark(typeof body === "string" ? wellFormed(body) : decodeUtf8(body));
   checkDepth(text);
   try {
     return { text, value: JSON.parse(text) };
@@ -39,17 +37,16 @@ export function parseJson(body: string | Uint8Array): JsonSource {
 
 function wellFormed(text: string): string {
   if (!text.isWellFormed()) throw invalidText("the body holds half of a surrogate pair: no Unicode text");
-  return text.startsWith("\ufeff") ? text.slice(1) : text;
+  return text;
 }
 
 function decodeUtf8(body: Uint8Array): string {
-  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
-  if (isAscii(bytes)) return bytes.toString("latin1");
-  try {
-    return utf8.decode(body);
-  } catch {
-    throw invalidText("the body is not valid UTF-8");
-  }
+  if (!isUtf8(body)) throw invalidText("the body is not valid UTF-8");
+  return Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8");
+}
+
+function withoutByteOrderMark(text: string): string {
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 
 function invalidText(message: string): LoquiError {

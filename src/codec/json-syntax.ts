@@ -17,6 +17,7 @@ const literal = /true|false|null/y;
 
 /** Skips whitespace. */
 export function skipSpace(text: string, at: number): number {
+  if (text.charCodeAt(at) > 0x20) return at;
   whitespace.lastIndex = at;
   whitespace.test(text);
   return whitespace.lastIndex;
