@@ -1,20 +1,38 @@
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import {
   type ConnectRouter,
+  type ContextValues,
+  createConnectRouter,
   createContextKey,
   createContextValues,
   type HandlerContext,
   type MethodImpl,
 } from "@connectrpc/connect";
-import { compressionGzip, connectNodeAdapter } from "@connectrpc/connect-node";
-import { grpcCode, LoquiError } from "../errors.ts";
+import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
+import {
+  compressionGzip,
+  universalRequestFromNodeRequest,
+  universalResponseToNodeResponse,
+} from "@connectrpc/connect-node";
+import { LoquiError } from "../errors.ts";
 import { type IncomingCall, type Protocol, requestIdFrom } from "../request-context.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
 import { fromConnectError, toConnectError } from "./connect-errors.ts";
-import { type HttpHandler, type HttpRequest, type HttpResponse, headerOf, pathOf, sendEmpty } from "./http.ts";
+import { dropEndlessTimeout, isGrpc, readableGrpcMessage, refuseUnknownGrpc } from "./grpc-http.ts";
+import {
+  breakOff,
+  type HttpHandler,
+  type HttpRequest,
+  type HttpResponse,
+  headerOf,
+  pathOf,
+  sendEmpty,
+} from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
 
+/** How connect-node types a response: one that either HTTP version can be. */
+type NodeServerResponse = Parameters<typeof universalResponseToNodeResponse>[1];
 type Message = MessageShape<DescMessage>;
 
 /** Why a request is refused before its body is read; undefined where it is not. */
@@ -47,53 +65,64 @@ const arrivalKey = createContextKey<Arrival | undefined>(undefined);
  * recognised by its exact path, the protocol by its content type. Requests may
  * be compressed with gzip; responses never are: most of a model's output
  * doesn't shrink, and each message would cost more than it saves.
+ *
+ * Does what `connectNodeAdapter` does, but for what goes wrong with a single
+ * request: that one throws out of the request listener or writes to the console.
  */
 export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandler {
   const { dispatcher, limits } = options;
-  const arrivals = new WeakMap<HttpRequest, Arrival>();
-  const methods = new Map(
-    dispatcher.services.flatMap((service) =>
-      service.methods.map((method): [string, DescMethod] => [`/${service.typeName}/${method.name}`, method]),
-    ),
-  );
-
-  const adapter = connectNodeAdapter({
-    routes(router) {
-      for (const method of methods.values()) register(router, method, dispatcher);
-    },
+  const router = createConnectRouter({
     acceptCompression: [compressionGzip],
     compressMinBytes: Number.MAX_SAFE_INTEGER,
     readMaxBytes: limits.maxRequestBytes,
     writeMaxBytes: limits.maxResponseBytes,
-    contextValues: (request) => createContextValues().set(arrivalKey, arrivals.get(request)),
     requestGate(context) {
-      const refusal = arrivalOf(context).refusal;
+      const { refusal } = arrivalOf(context);
       if (refusal !== undefined) throw toConnectError(refusal);
     },
   });
+  for (const service of dispatcher.services) {
+    for (const method of service.methods) register(router, method, dispatcher);
+  }
+  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
 
   return (request, response) => {
     const path = pathOf(request);
-    const method = methods.get(path);
-    if (method === undefined) {
+    const handler = handlers.get(path);
+    if (handler === undefined) {
       if (!refuseUnknownGrpc(request, response)) options.fallback(request, response);
       return;
     }
     const arrival = arrive(request, response, options.gate);
-    arrivals.set(request, arrival);
     response.setHeader("x-request-id", arrival.requestId);
+    if (isGrpc(request)) readableGrpcMessage(response);
+    dropEndlessTimeout(request);
     // connect-node does not know the absolute form of a target (RFC 9112, 3.2.2), which proxies send.
     if (request.url?.startsWith("http")) request.url = path;
-    dropEndlessTimeout(request);
-    if (isGrpc(request)) readableGrpcMessage(response);
-    try {
-      adapter(request, response);
-    } catch (error) {
-      // A missing or malformed authority: connect-node throws before it has a response of its own.
-      options.onError(error, method.name);
-      sendEmpty(response, 400);
-    }
+    const values = createContextValues().set(arrivalKey, arrival);
+    answer(handler, request, response, values).catch((error) => {
+      options.onError(error, path.slice(1));
+      if (response.headersSent) breakOff(response);
+      else sendEmpty(response, 500);
+    });
   };
+}
+
+async function answer(
+  handler: UniversalHandler,
+  request: HttpRequest,
+  response: HttpResponse,
+  values: ContextValues,
+): Promise<void> {
+  let call: UniversalServerRequest;
+  try {
+    call = universalRequestFromNodeRequest(request, response as NodeServerResponse, undefined, values);
+  } catch {
+    // The authority, which HTTP/1.0 may leave out, or the target make no URL.
+    sendEmpty(response, 400);
+    return;
+  }
+  await universalResponseToNodeResponse(await handler(call), response as NodeServerResponse);
 }
 
 function arrive(request: HttpRequest, response: HttpResponse, gate: Gate): Arrival {
@@ -172,51 +201,4 @@ async function* readable(messages: AsyncIterable<Message>): AsyncGenerator<Messa
   } catch (error) {
     throw fromConnectError(error);
   }
-}
-
-/**
- * gRPC allows timeouts of up to 99,999,999 hours. Connect would start a timer
- * of that length, and Node fires those that overflow at once.
- */
-function dropEndlessTimeout(request: HttpRequest): void {
-  const grpc = /^(\d{1,8})([HMS])$/.exec(headerOf(request, "grpc-timeout") ?? "");
-  const seconds = grpc === null ? 0 : Number(grpc[1]) * { H: 3600, M: 60, S: 1 }[grpc[2] as "H" | "M" | "S"];
-  if (seconds * 1000 >= 2 ** 31) delete request.headers["grpc-timeout"];
-  const connect = headerOf(request, "connect-timeout-ms") ?? "";
-  if (/^\d{1,10}$/.test(connect) && Number(connect) >= 2 ** 31) delete request.headers["connect-timeout-ms"];
-}
-
-function isGrpc(request: HttpRequest): boolean {
-  return /^application\/grpc(\+|;|$)/i.test(headerOf(request, "content-type") ?? "");
-}
-
-/**
- * Has the gRPC status message encoded as the protocol asks (only `%` and what
- * is not printable ASCII). connect-es encodes far more, and grpc-js leaves
- * `%3A`, `%2C` or `%2F` as they are: its users would not see `n: 3 of 2`.
- */
-function readableGrpcMessage(response: HttpResponse): void {
-  const addTrailers = response.addTrailers.bind(response) as (trailers: Record<string, unknown>) => void;
-  response.addTrailers = (trailers: object) => {
-    const { "grpc-message": message, ...others } = trailers as Record<string, unknown>;
-    if (typeof message !== "string") return addTrailers(others);
-    addTrailers({ ...others, "grpc-message": encodeGrpcMessage(decodeURIComponent(message)) });
-  };
-}
-
-/** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses, `Percent-Encoded`. */
-function encodeGrpcMessage(message: string): string {
-  return message.replace(/[^ -$&-~]+/gu, encodeURIComponent);
-}
-
-/** Answers a gRPC call of an unknown method; a client could not make sense of a REST error. */
-function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse): boolean {
-  const type = headerOf(request, "content-type");
-  if (request.method !== "POST" || type === undefined || !/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
-  sendEmpty(response, 200, {
-    "content-type": type,
-    "grpc-status": String(grpcCode.unimplemented),
-    "grpc-message": encodeGrpcMessage(`${pathOf(request).slice(1)} is not implemented`),
-  });
-  return true;
 }

@@ -1,6 +1,6 @@
-import { type HttpRequest, type HttpResponse, headerOf, send, targetOf } from "../rest/http.ts";
+import { breakOff, type HttpRequest, type HttpResponse, headerOf, send, targetOf } from "../rest/http.ts";
 
-export { type HttpRequest, type HttpResponse, headerOf };
+export { breakOff, type HttpRequest, type HttpResponse, headerOf };
 
 /** Answers a request. Neither throws nor rejects: what goes wrong is a response. */
 export type HttpHandler = (request: HttpRequest, response: HttpResponse) => void;

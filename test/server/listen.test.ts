@@ -29,7 +29,8 @@ function exchange(pieces: readonly (string | Buffer)[], expected?: string, pause
       received += data.toString("latin1");
       if (expected !== undefined && received.includes(expected)) socket.destroy();
     });
-    socket.on("error", reject);
+    // A server that closes before it has read all resets the connection.
+    socket.on("error", (error: NodeJS.ErrnoException) => error.code === "ECONNRESET" || reject(error));
     socket.on("close", () => resolve(received));
     (async () => {
       for (const piece of pieces) {

@@ -1,0 +1,50 @@
+import { grpcCode } from "../errors.ts";
+import { type HttpRequest, type HttpResponse, headerOf, pathOf, sendEmpty } from "./http.ts";
+
+/**
+ * gRPC allows timeouts of up to 99,999,999 hours. Connect would start a timer
+ * of that length, and Node fires those that overflow at once.
+ */
+export function dropEndlessTimeout(request: HttpRequest): void {
+  const grpc = /^(\d{1,8})([HMS])$/.exec(headerOf(request, "grpc-timeout") ?? "");
+  const seconds = grpc === null ? 0 : Number(grpc[1]) * { H: 3600, M: 60, S: 1 }[grpc[2] as "H" | "M" | "S"];
+  if (seconds * 1000 >= 2 ** 31) delete request.headers["grpc-timeout"];
+  const connect = headerOf(request, "connect-timeout-ms") ?? "";
+  if (/^\d{1,10}$/.test(connect) && Number(connect) >= 2 ** 31) delete request.headers["connect-timeout-ms"];
+}
+
+/** Whether a request is gRPC by its content type; gRPC-Web is not. */
+export function isGrpc(request: HttpRequest): boolean {
+  return /^application\/grpc(\+|;|$)/i.test(headerOf(request, "content-type") ?? "");
+}
+
+/**
+ * Has the gRPC status message encoded as the protocol asks (only `%` and what
+ * is not printable ASCII). connect-es encodes far more, and grpc-js leaves
+ * `%3A`, `%2C` or `%2F` as they are: its users would not see `n: 3 of 2`.
+ */
+export function readableGrpcMessage(response: HttpResponse): void {
+  const addTrailers = response.addTrailers.bind(response) as (trailers: Record<string, unknown>) => void;
+  response.addTrailers = (trailers: object) => {
+    const { "grpc-message": message, ...others } = trailers as Record<string, unknown>;
+    if (typeof message !== "string") return addTrailers(others);
+    addTrailers({ ...others, "grpc-message": encodeGrpcMessage(decodeURIComponent(message)) });
+  };
+}
+
+/** https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#responses, `Percent-Encoded`. */
+function encodeGrpcMessage(message: string): string {
+  return message.replace(/[^ -$&-~]+/gu, encodeURIComponent);
+}
+
+/** Answers a gRPC call of an unknown method; a client could not make sense of a REST error. */
+export function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse): boolean {
+  const type = headerOf(request, "content-type");
+  if (request.method !== "POST" || type === undefined || !/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
+  sendEmpty(response, 200, {
+    "content-type": type,
+    "grpc-status": String(grpcCode.unimplemented),
+    "grpc-message": encodeGrpcMessage(`${pathOf(request).slice(1)} is not implemented`),
+  });
+  return true;
+}
