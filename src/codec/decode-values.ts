@@ -55,7 +55,7 @@ function intReader(min: number, max: number): ReadValue {
     if (json < min) return fail(context, depth, `${json} is below the minimum ${min}`);
     if (json > max) return fail(context, depth, `${json} is above the maximum ${max}`);
     if (!Number.isInteger(json)) return fail(context, depth, `${json} is not an integer`);
-    return json;
+    return json + 0; // never -0
   };
 }
 

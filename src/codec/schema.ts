@@ -1,4 +1,5 @@
 import type { DescMessage } from "@bufbuild/protobuf";
+import type { FieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { descName } from "./annotations.ts";
 import { isEmpty } from "./encode.ts";
 import type { JsonSchema } from "./json-schema.ts";
@@ -153,7 +154,8 @@ function separateOneofs(members: readonly MemberPlan[]): JsonSchema[] {
     const desc = member.kind === "field" ? member.field.desc : undefined;
     const oneof = desc !== undefined && "oneof" in desc ? desc.oneof : undefined;
     if (desc === undefined || oneof === undefined || !isOneofRequired(oneof)) continue;
-    names.set(oneof.name, [...(names.get(oneof.name) ?? []), desc.name]);
+    const aliases = member.kind === "field" ? member.field.aliases : [];
+    names.set(oneof.name, [...(names.get(oneof.name) ?? []), desc.name, ...aliases]);
   }
   return [...names.values()].map(anyRequired);
 }
@@ -170,15 +172,16 @@ function taggedSchemas(plan: TaggedPlan, amongOthers: boolean, context: SchemaCo
     const tagSchema = { [plan.tag]: { const: tag } };
     const required = implied ? {} : { required: [plan.tag] };
     const description = descriptionOf(field, context);
+    if (isEmpty(field)) return withDescription({ properties: tagSchema, ...required }, description);
     if (plan.style === "inline") {
       const inner = inlinePlan(field);
       context.refer(inner);
       const ref = { $ref: `#/components/schemas/${componentName(inner.desc, context.direction)}` };
       return withDescription({ allOf: [ref, { type: "object", properties: tagSchema, ...required }] }, description);
     }
-    if (isEmpty(field)) return withDescription({ properties: tagSchema, ...required }, description);
-    const value = withDescription(fieldSchema(field, context), description);
-    return { properties: { ...tagSchema, [field.name]: value }, required: [...(required.required ?? []), field.name] };
+    const properties = { ...tagSchema, [field.name]: withDescription(fieldSchema(field, context), description) };
+    if (implied && !isOneofRequired(plan.desc)) return { properties };
+    return { properties, required: [...(required.required ?? []), field.name] };
   });
   const absent = context.direction === "response" && amongOthers && !isOneofRequired(plan.desc);
   return absent ? [...schemas, { not: { properties: { [plan.tag]: {} }, required: [plan.tag] } }] : schemas;
@@ -188,22 +191,29 @@ function fieldSchema(field: FieldPlan, context: SchemaContext): JsonSchema {
   const rules = context.direction === "request" ? fieldRules(field.desc) : undefined;
   if (field.cardinality === "one") {
     const filled = rules?.required === true && !field.presence && field.value.kind === "string" ? { minLength: 1 } : {};
-    return { ...valueSchema(field.value, context), ...filled, ...valueKeywords(field.value, rules) };
+    return { ...filled, ...bounded(field.value, rules, context) };
   }
   const { type } = rules ?? {};
   if (field.cardinality === "map") {
-    const values = valueKeywords(field.value, type?.case === "map" ? type.value.values : undefined);
     return {
       type: "object",
-      additionalProperties: { ...valueSchema(field.value, context), ...values },
+      additionalProperties: bounded(field.value, type?.case === "map" ? type.value.values : undefined, context),
       ...(field.key?.kind === "int" || field.key?.kind === "long" ? { propertyNames: { pattern: "^-?[0-9]+$" } } : {}),
       ...(rules !== undefined && mapKeywords(rules)),
     };
   }
-  const keywords = valueKeywords(field.value, type?.case === "repeated" ? type.value.items : undefined);
-  const items = { ...valueSchema(field.value, context), ...keywords };
+  const items = bounded(field.value, type?.case === "repeated" ? type.value.items : undefined, context);
   const list: JsonSchema = { type: "array", items, ...(rules !== undefined && listKeywords(rules)) };
   return field.oneOrList ? { anyOf: [items, list] } : list;
+}
+
+/** A value within its type's bounds and its rules'. */
+function bounded(plan: ValuePlan, rules: FieldRules | undefined, context: SchemaContext): JsonSchema {
+  const keywords = valueKeywords(plan, rules);
+  const schema = valueSchema(plan, context);
+  if (keywords.exclusiveMinimum !== undefined) delete schema.minimum;
+  if (keywords.exclusiveMaximum !== undefined) delete schema.maximum;
+  return { ...schema, ...keywords };
 }
 
 function valueSchema(plan: ValuePlan, context: SchemaContext): JsonSchema {
