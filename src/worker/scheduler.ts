@@ -50,7 +50,11 @@ export interface SchedulerLimits {
   readonly maxQueuedRequests: number;
   /** Tokens that their prompts may have together; the first to wait may have any number. */
   readonly maxQueuedTokens: number;
-  /** Prompt tokens per decode while others generate: bounds the gap between their tokens. Default 128. */
+  /**
+   * Prompt tokens per decode while others generate: bounds the gap between
+   * their tokens. Where more prompts wait than sequences generate, as many times
+   * more. Default 128.
+   */
   readonly pieceTokens?: number;
 }
 
@@ -196,10 +200,9 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
         prompts.push({ job, slot, left: Math.max(prompt.length - held, 1) });
       }
     }
-    const budget = rows.length === 0 ? engine.batchSize : Math.min(pieceTokens, engine.batchSize - rows.length);
     const pieces = sharePieces(
       prompts.map(({ left }) => left),
-      budget,
+      promptBudget(rows.length, prompts.length),
     );
     for (const [index, { job, slot }] of prompts.entries()) {
       const piece = pieces[index] ?? 0;
@@ -220,6 +223,16 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       rows.push({ job, slot, sequence: slot.sequence, position, tokens, logits });
     }
     return rows.filter((row) => !row.job.settled);
+  }
+
+  /**
+   * Prompt tokens that the next batch may take. The gap that they put between
+   * the tokens of those who generate is kept short, unless more are waiting for
+   * their first token: small batches cost them all, and the throughput.
+   */
+  function promptBudget(generating: number, prompts: number): number {
+    if (generating === 0) return engine.batchSize;
+    return Math.min(pieceTokens * Math.max(1, Math.ceil(prompts / generating)), engine.batchSize - generating);
   }
 
   /**

@@ -195,6 +195,19 @@ describe("batches", () => {
     expect(second.tokens).toEqual(expected(range(20, 100), 2));
   });
 
+  test("where more prompts wait than sequences generate, the pieces are as many times larger", async () => {
+    const { engine, scheduler } = setup({ sequences: 4, batchSize: 512 });
+    const first = start(scheduler, [1, 2], { maxTokens: 8 });
+    await decodes(1);
+    const others = [100, 200, 300].map((from) => start(scheduler, range(40, from), { maxTokens: 8 }));
+    await Promise.all([first, ...others].map((run) => run.result));
+    const promptTokens = engine.batches.map((batch) =>
+      batch.reduce((sum, [, tokens]) => sum + (tokens > 1 ? tokens : 0), 0),
+    );
+    // Three wait for one: 24 tokens a step; then two for two and one for three: 8.
+    expect(promptTokens.slice(promptTokens.indexOf(24)).filter(Boolean).slice(0, 4)).toEqual([24, 24, 8, 8]);
+  });
+
   test("many at once all get the text that they would get alone", async () => {
     const { engine, scheduler } = setup({ sequences: 4, batchSize: 32 }, { maxQueuedRequests: 100 });
     const jobs = range(30).map((seed) => ({ prompt: range(1 + ((seed * 7) % 40), seed * 100), count: 1 + (seed % 9) }));
@@ -212,8 +225,8 @@ describe("batches", () => {
     const { engine, scheduler } = setup({ sequences: 16, batchSize: 512 }, { maxQueuedRequests: 16 });
     const runs = range(16).map((seed) => start(scheduler, range(8, seed * 50), { maxTokens: 30 }));
     await Promise.all(runs.map((run) => run.result));
-    // The first arrives alone and begins at once; then one prompt a step.
-    expect(engine.batches.length).toBe(1 + 15 + 29);
+    // The first arrives alone and begins at once; the others' prompts then fit into one batch.
+    expect(engine.batches.length).toBe(1 + 1 + 29);
     expect(engine.batches.filter((batch) => batch.length === 16).length).toBeGreaterThan(0);
   });
 
