@@ -7,7 +7,7 @@ import { execFileSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { create, createFileRegistry, type DescService, fromBinary, type MessageShape } from "@bufbuild/protobuf";
+import { create, createFileRegistry, type DescService, fromBinary } from "@bufbuild/protobuf";
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
@@ -16,7 +16,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { ChatRole, type ChatService } from "../gen/loqui/v1/chat_pb.ts";
 import { createRestHandler } from "../src/rest/handler.ts";
 import { createServer, type Server } from "../src/server/server.ts";
-import type { ServiceImplementation } from "../src/services/handlers.ts";
+import { implement, type ServiceImplementation } from "../src/services/handlers.ts";
 import { createLog } from "../src/telemetry/log.ts";
 
 let server: Server;
@@ -60,17 +60,14 @@ function withNewField(): DescService {
 /** Answers with the field's value as the text. */
 function echoService(desc: typeof ChatService): ServiceImplementation {
   const { input, output } = desc.method.createChatCompletion;
-  return {
-    desc,
-    handlers: {
-      createChatCompletion: async (request: MessageShape<typeof input>) => {
-        const field = input.fields.find((candidate) => candidate.name === "mood");
-        if (field === undefined) throw new Error("the field is not there");
-        const content = `mood ${String(reflect(input, request).get(field))}`;
-        return create(output, { id: "x", choices: [{ message: { content } }] });
-      },
+  return implement(desc, {
+    async createChatCompletion(request) {
+      const field = input.fields.find((candidate) => candidate.name === "mood");
+      if (field === undefined) throw new Error("the field is not there");
+      const content = `mood ${String(reflect(input, request).get(field))}`;
+      return create(output, { id: "x", choices: [{ message: { content } }] });
     },
-  };
+  });
 }
 
 const question = {
@@ -103,10 +100,13 @@ it("over REST", async () => {
   expect((await ask(11)).body).toMatchObject({ error: { param: "mood", code: "uint32.lte" } });
 });
 
+interface Schema {
+  readonly properties?: Readonly<Record<string, unknown>>;
+}
+
 it("in /openapi.json", async () => {
-  const document = await (await fetch(`${server.url}/openapi.json`)).json();
-  const found = Object.values<{ properties?: Record<string, unknown> }>(document.components.schemas).flatMap(
-    (schema) => schema.properties?.mood ?? [],
-  );
+  const response = await fetch(`${server.url}/openapi.json`);
+  const document = (await response.json()) as { components: { schemas: Record<string, Schema> } };
+  const found = Object.values(document.components.schemas).flatMap((schema) => schema.properties?.mood ?? []);
   expect(found).toEqual([expect.objectContaining({ type: ["integer", "null"], minimum: 0, maximum: 10 })]);
 });

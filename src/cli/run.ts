@@ -1,5 +1,5 @@
 import { text } from "node:stream/consumers";
-import { createClient } from "@connectrpc/connect";
+import { ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { packageRoot } from "../config/package-root.ts";
@@ -40,7 +40,7 @@ export async function run(
     for await (const chunk of chunks) process.stdout.write(chunk.choices[0]?.delta?.content ?? "");
     process.stdout.write("\n");
   } catch (error) {
-    throw new CommandError(error instanceof Error ? error.message : String(error));
+    throw new CommandError(ConnectError.from(error).rawMessage);
   } finally {
     await target.close();
   }

@@ -21,12 +21,20 @@ const origin = z.string().refine((value) => value === "*" || URL.parse(value)?.o
   error: (issue) => `${String(issue.input)} is not an origin such as https://app.example`,
 });
 
+/** Other machines must not get in while there are no API keys to tell them apart. */
+const loopback = z
+  .string()
+  .refine((value) => value === "localhost" || value === "::1" || /^127(\.\d{1,3}){3}$/.test(value), {
+    error: (issue) =>
+      `${String(issue.input)} is not a loopback address; listening for other machines needs API keys, which loqui does not have yet`,
+  });
+
 /**
  * Every setting: its name in the environment and what it takes. The command
  * line has a flag for each (`LOQUI_LOG_LEVEL` is `--log-level`), which wins.
  */
 const settingsSchema = z.object({
-  HOST: z.string().min(1).default("127.0.0.1"),
+  HOST: loopback.default("127.0.0.1"),
   PORT: z.coerce.number().int().min(0).max(65_535).default(8000),
   MODELS: list.optional(),
   LOQUI_CONFIG: z.string().min(1).optional(),

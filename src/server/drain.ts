@@ -20,7 +20,7 @@ export interface InFlight {
   /** The same with watches. */
   readonly responses: number;
   /** Resolves when `done` holds or the time is up; looks whenever a response ends. */
-  settle(done: () => boolean, timeoutMs: number, signal: AbortSignal): Promise<void>;
+  settle(done: () => boolean, timeoutMs: number, signal?: AbortSignal): Promise<void>;
 }
 
 export function createInFlight(watches: ReadonlySet<DescMethod>): InFlight {
@@ -75,12 +75,12 @@ export function createInFlight(watches: ReadonlySet<DescMethod>): InFlight {
         function finish(): void {
           clearTimeout(timer);
           listeners.delete(look);
-          signal.removeEventListener("abort", finish);
+          signal?.removeEventListener("abort", finish);
           resolve();
         }
         listeners.add(look);
-        signal.addEventListener("abort", finish);
-        if (signal.aborted) finish();
+        signal?.addEventListener("abort", finish);
+        if (signal?.aborted) finish();
         else look();
       }),
   };
@@ -103,7 +103,7 @@ export interface DrainOptions {
   readonly giveUp: (reason: LoquiError) => void;
   readonly drainMs: number;
   readonly flushMs: number;
-  /** Aborted by someone who can't wait: cuts both times short. */
+  /** Aborted by someone who can't wait: cuts `drainMs` short. The errors are sent all the same. */
   readonly hurry: AbortSignal;
 }
 
@@ -121,7 +121,7 @@ export async function drain({ listener, inFlight, giveUp, drainMs, flushMs, hurr
   listener.stopAccepting();
   await inFlight.settle(() => inFlight.calls <= 0, drainMs, hurry);
   giveUp(new LoquiError("shutting_down", "the server is shutting down"));
-  await inFlight.settle(() => inFlight.responses === 0, flushMs, hurry);
+  await inFlight.settle(() => inFlight.responses === 0, flushMs);
   listener.closeAll();
   await listener.closed;
 }

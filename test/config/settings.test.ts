@@ -79,6 +79,7 @@ describe("settings", () => {
   });
 
   it.each([
+    [{ HOST: "0.0.0.0" }, /^HOST: 0\.0\.0\.0 is not a loopback address; .* API keys/],
     [{ PORT: "70000" }, /^PORT: .*65535/],
     [{ LOQUI_LOG_LEVEL: "loud" }, /^LOQUI_LOG_LEVEL: .*"info"/],
     [{ LOQUI_STRICT: "maybe" }, /^LOQUI_STRICT: /],
@@ -96,7 +97,10 @@ describe("settings", () => {
     ["models:\n  - {id: a, type: chat, engine: llama.cpp}\n", /models\[0\]\.source: /],
     ["models:\n  - {id: a, type: chat, engine: warp, source: {path: a}}\n", /models\[0\]\.engine: .*"llama\.cpp"/],
     ["models:\n  - {id: a, type: chat, engine: llama.cpp, source: {path: a}, colour: red}\n", /models\[0\]: .*colour/],
-    ["models:\n  - {id: ../a, type: chat, engine: llama.cpp, source: {path: a}}\n", /models\[0\]\.id: may hold letters/],
+    [
+      "models:\n  - {id: ../a, type: chat, engine: llama.cpp, source: {path: a}}\n",
+      /models\[0\]\.id: may hold letters/,
+    ],
     [`models:\n${entry("a")}${entry("a")}`, /the id a stands twice/],
     [`models:\n${entry("a", ", aliases: [acme/one]")}`, /acme\/one names both acme\/one and a/],
   ])("refuses the models file %j", (text, message) => {

@@ -1,0 +1,184 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { helloPieces, helloReply, startWithScripts } from "../support/running-loqui.ts";
+import { writeScriptedModel } from "../support/scripted-model.ts";
+
+const root = resolve(import.meta.dirname, "../..");
+let folder: string;
+let hello: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "loqui-cli-"));
+  hello = join(folder, "hello.gguf");
+  writeScriptedModel(hello, { reply: helloPieces });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const children = new Set<ChildProcess>();
+afterEach(() => {
+  for (const child of children) child.kill("SIGKILL");
+  children.clear();
+});
+
+interface Run {
+  readonly child: ChildProcess;
+  stdout: string;
+  stderr: string;
+  readonly ended: Promise<number | null>;
+}
+
+function start(...args: string[]): Run {
+  const child = spawn(process.execPath, ["src/cli/main.ts", ...args], { cwd: root, stdio: ["pipe", "pipe", "pipe"] });
+  children.add(child);
+  const run: Run = {
+    child,
+    stdout: "",
+    stderr: "",
+    ended: once(child, "close").then(([code]) => code as number | null),
+  };
+  child.stdout.on("data", (data) => (run.stdout += data));
+  child.stderr.on("data", (data) => (run.stderr += data));
+  return run;
+}
+
+async function finish(...args: string[]): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const run = start(...args);
+  run.child.stdin?.end();
+  const code = await run.ended;
+  return { code, stdout: run.stdout, stderr: run.stderr };
+}
+
+async function urlOf(run: Run): Promise<string> {
+  for (;;) {
+    const url = /^loqui listens on (http:\S+)/m.exec(run.stdout)?.[1];
+    if (url !== undefined) return url;
+    if (run.child.exitCode !== null) throw new Error(run.stderr);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
+async function ready(url: string): Promise<void> {
+  while (!(await fetch(`${url}/readyz`)).ok) await new Promise((done) => setTimeout(done, 20));
+}
+
+describe("loqui", () => {
+  it("--help lists the commands, and serve --help every setting", async () => {
+    const all = await finish("--help");
+    expect(all.code).toBe(0);
+    expect(all.stdout).toMatch(/serve .*start the server/);
+    expect(all.stdout).toMatch(/run .*<model> <prompt>/);
+    const serve = await finish("serve", "--help");
+    for (const name of ["HOST", "PORT", "MODELS", "LOQUI_LOG_LEVEL", "LOQUI_CORS_ORIGINS"]) {
+      expect(serve.stdout).toContain(`[${name}]`);
+    }
+  });
+
+  it.each([
+    [["serve", "--prot", "1"], "error: unknown option '--prot'"],
+    [["sevre"], "error: unknown command 'sevre'"],
+    [["serve", "--port", "seventy"], "loqui: PORT: "],
+    [["serve", "--host", "0.0.0.0"], "loqui: HOST: 0.0.0.0 is not a loopback address"],
+    [["serve", "--models", "missing.gguf"], "loqui: MODELS: missing.gguf: no such file"],
+    [["serve", "--config", "nowhere.yaml"], "loqui: LOQUI_CONFIG: nowhere.yaml: no such file"],
+    [["run", "loqui/tiny-chat"], "error: missing required argument 'prompt'"],
+    [["run", "loqui/tiny-chat", "Hi", "--max-tokens", "many"], "It is not a number."],
+  ])("%j is a clear error", async (args, message) => {
+    const { code, stderr } = await finish(...args);
+    expect(code).toBe(1);
+    expect(stderr).toContain(message);
+    expect(stderr).not.toMatch(/\n\s+at /);
+  });
+
+  it("says which port is taken", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address() as { port: number };
+    const { code, stderr } = await finish("serve", "--port", String(port), "--models", hello, "--log-level", "silent");
+    other.close();
+    expect(code).toBe(1);
+    expect(stderr).toMatch(new RegExp(`^loqui: .*${port}.*\\n$`));
+  });
+});
+
+describe("loqui serve", () => {
+  it("finishes what is in flight at SIGTERM, then ends with 0 and leaves no worker", async () => {
+    const endless = join(folder, "endless.gguf");
+    writeScriptedModel(endless, { reply: ["on ", "and ", "off "], loop: true });
+    const run = start("serve", "--port", "0", "--models", endless, "--log-level", "info", "--drain-seconds", "20");
+    const url = await urlOf(run);
+    await ready(url);
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        model: "endless",
+        stream: true,
+        max_tokens: 600,
+        messages: [{ role: "user", content: "Hi" }],
+      }),
+    });
+    run.child.kill("SIGTERM");
+    expect(await response.text()).toMatch(/data: \[DONE\]\n\n$/);
+    expect(await run.ended).toBe(0);
+    const pid = Number(/"pid":(\d+)/.exec(run.stderr)?.[1]);
+    expect(() => process.kill(pid, 0)).toThrow("ESRCH");
+  });
+
+  it("ends at once at a second signal", async () => {
+    const endless = join(folder, "endless.gguf");
+    const run = start("serve", "--port", "0", "--models", endless, "--log-level", "silent", "--drain-seconds", "600");
+    const url = await urlOf(run);
+    await ready(url);
+    const response = await fetch(`${url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        model: "endless",
+        stream: true,
+        max_tokens: 3000,
+        messages: [{ role: "user", content: "Hi" }],
+      }),
+    });
+    run.child.kill("SIGTERM");
+    setTimeout(() => run.child.kill("SIGTERM"), 100);
+    const text = await response.text();
+    expect(text).toContain('"code":"shutting_down"');
+    expect(text).not.toContain("[DONE]");
+    expect(await run.ended).toBe(0);
+  });
+});
+
+describe("loqui run", () => {
+  it("streams the answer of a model that no server has", async () => {
+    expect(await finish("run", hello, "Hi", "--port", "1")).toMatchObject({ code: 0, stdout: `${helloReply}\n` });
+  });
+
+  it("reads the prompt from standard input", async () => {
+    const run = start("run", hello, "-", "--port", "1", "--max-tokens", "2");
+    run.child.stdin?.end("Hi");
+    expect(await run.ended).toBe(0);
+    expect(run.stdout).toBe("Hello, \n");
+  });
+
+  it("uses the server that answers", async () => {
+    await using running = await startWithScripts({ distant: { reply: ["from ", "afar"] } });
+    const answer = await finish("run", "distant", "Hi", "--port", new URL(running.url).port);
+    expect(answer).toMatchObject({ code: 0, stdout: "from afar\n" });
+  });
+
+  it("says what is wrong with a request", async () => {
+    const { code, stderr } = await finish("run", hello, "Hi", "--port", "1", "--temperature", "7");
+    expect(code).toBe(1);
+    expect(stderr).toBe("loqui: temperature: 7 must be greater than or equal to 0 and less than or equal to 2\n");
+  });
+
+  it("says that a model is unknown", async () => {
+    const { code, stderr } = await finish("run", "nobody/nothing", "Hi", "--port", "1");
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^loqui: MODELS: nobody\/nothing is neither a known model/);
+  });
+});
