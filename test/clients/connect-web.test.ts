@@ -39,7 +39,10 @@ describe.each<[string, (baseUrl: string) => Transport]>([
   it("cancel", async () => {
     const controller = new AbortController();
     const read = async () => {
-      for await (const _ of chat().streamChatCompletion({ model: "endless", messages }, { signal: controller.signal })) {
+      for await (const _ of chat().streamChatCompletion(
+        { model: "endless", messages },
+        { signal: controller.signal },
+      )) {
         controller.abort();
       }
     };

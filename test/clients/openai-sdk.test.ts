@@ -1,15 +1,21 @@
-/** OpenAI's SDK for Node, unchanged, against the whole server. */
+/** OpenAI's SDK for Node, unchanged, against the whole server; what it gets is held against /openapi.json. */
 import OpenAI, { APIError, BadRequestError, NotFoundError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { helloReply, type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
+import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
 
 let running: RunningLoqui;
 let client: OpenAI;
+let validating: ValidatingFetch;
 beforeAll(async () => {
   running = await startWithScripts(usualScripts);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0 });
+  validating = await validatingFetch(running.url);
+  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
 });
-afterAll(() => running[Symbol.asyncDispose]());
+afterAll(async () => {
+  expect(await validating.settle()).toBeGreaterThan(35);
+  await running[Symbol.asyncDispose]();
+});
 
 const messages = [{ role: "user" as const, content: "Hi!" }];
 
@@ -25,11 +31,15 @@ describe("chat completions", () => {
         message: { role: "assistant", content: helloReply, refusal: null },
       }),
     ]);
-    expect(answer.usage?.total_tokens).toBe((answer.usage?.prompt_tokens ?? 0) + (answer.usage?.completion_tokens ?? 0));
+    expect(answer.usage?.total_tokens).toBe(
+      (answer.usage?.prompt_tokens ?? 0) + (answer.usage?.completion_tokens ?? 0),
+    );
   });
 
   it("streams with one id, the role first and no usage unless asked for", async () => {
-    const chunks = await Array.fromAsync(await client.chat.completions.create({ model: "hello", messages, stream: true }));
+    const chunks = await Array.fromAsync(
+      await client.chat.completions.create({ model: "hello", messages, stream: true }),
+    );
     expect(new Set(chunks.map((chunk) => chunk.id)).size).toBe(1);
     expect(new Set(chunks.map((chunk) => chunk.created)).size).toBe(1);
     expect(chunks[0]?.choices[0]?.delta.role).toBe("assistant");
@@ -68,7 +78,10 @@ describe("chat completions", () => {
   });
 
   it("reports cached tokens for a repeated prompt", async () => {
-    const request = { model: "hello", messages: [{ role: "user" as const, content: "the same words again ".repeat(9) }] };
+    const request = {
+      model: "hello",
+      messages: [{ role: "user" as const, content: "the same words again ".repeat(9) }],
+    };
     await client.chat.completions.create(request);
     const { usage } = await client.chat.completions.create(request);
     expect(usage?.prompt_tokens_details?.cached_tokens).toBe((usage?.prompt_tokens ?? 0) - 1);
