@@ -1,11 +1,10 @@
 import { create } from "@bufbuild/protobuf";
 import { type DecodeContext, fail, failKind, ignore, type ReadValue, skipped, sourceText } from "./decode-context.ts";
 import { fieldReader, isObject } from "./decode-values.ts";
-import { isEmpty } from "./encode.ts";
 import type { Fields, OneofValue } from "./fields.ts";
 import { quoteShort } from "./path.ts";
 import type { FieldPlan, MemberPlan, MessagePlan, TaggedPlan, UntaggedPlan } from "./plan.ts";
-import { inlinePlan } from "./plan-checks.ts";
+import { inlinePlan, isEmpty } from "./plan-checks.ts";
 import { describeDispatch, describeKind, selectMember } from "./union.ts";
 
 /** Reads a member, not null, into its message; `object` is the JSON object it stands in. */

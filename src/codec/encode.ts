@@ -3,7 +3,7 @@ import { appendRest, fixedNames, knownNames } from "./encode-rest.ts";
 import { fieldWriter, type MessageWriter, type ValueWriter } from "./encode-values.ts";
 import type { Fields, OneofValue } from "./fields.ts";
 import type { FieldPlan, MemberPlan, MessagePlan, TaggedPlan } from "./plan.ts";
-import { inlinePlan } from "./plan-checks.ts";
+import { inlinePlan, isEmpty } from "./plan-checks.ts";
 
 /**
  * How a member is printed. Records in a loop instead of a closure each: most
@@ -264,9 +264,4 @@ function adjacentBody(field: FieldPlan): (out: string, value: unknown) => string
     const text = write(value as never);
     return text === undefined ? out : out + next + text;
   };
-}
-
-/** Whether a member is a google.protobuf.Empty, of which an adjacent oneof prints only the tag. */
-export function isEmpty(field: FieldPlan): boolean {
-  return field.value.kind === "message" && field.value.message.desc.typeName === "google.protobuf.Empty";
 }

@@ -30,6 +30,11 @@ export function inlinePlan(alternative: FieldPlan): MessagePlan {
   return alternative.value.message;
 }
 
+/** Whether a member is a google.protobuf.Empty, of which an adjacent oneof prints only the tag. */
+export function isEmpty(field: FieldPlan): boolean {
+  return field.value.kind === "message" && field.value.message.desc.typeName === "google.protobuf.Empty";
+}
+
 /** The JSON members of an object that are spoken for. */
 interface Taken {
   /** By JSON name, what it is. */

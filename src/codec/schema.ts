@@ -1,10 +1,9 @@
 import type { DescMessage } from "@bufbuild/protobuf";
 import type { FieldRules } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { descName } from "./annotations.ts";
-import { isEmpty } from "./encode.ts";
 import type { JsonSchema } from "./json-schema.ts";
 import { type FieldPlan, type MemberPlan, type MessagePlan, planOf, type TaggedPlan, type ValuePlan } from "./plan.ts";
-import { inlinePlan } from "./plan-checks.ts";
+import { inlinePlan, isEmpty } from "./plan-checks.ts";
 import { fieldRules, isOneofRequired, isRequired, listKeywords, mapKeywords, valueKeywords } from "./schema-rules.ts";
 
 /** What is read and what is printed differ: aliases, nulls, rules on one side, members always there on the other. */
