@@ -49,7 +49,11 @@ export interface JsonCodec<D extends DescMessage> {
    * content_type. Throws `invalid_request`.
    */
   decodeForm(fields: Iterable<readonly [string, string | FormFile]>, mode: DecodeMode): Decoded<D>;
-  /** JSON text. Throws `internal` for a number that JSON can't hold. */
+  /**
+   * JSON text. raw_json stands in it as it is, line breaks included: whoever
+   * writes lines (server-sent events) must split it. Throws `internal` for a
+   * number that JSON can't hold, `invalid_request` for raw_json that is none.
+   */
   encode(message: MessageShape<D>): string;
   /**
    * JSON Schema of what `encode` prints; nested messages by
