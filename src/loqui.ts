@@ -1,3 +1,4 @@
+import { ModelService } from "../gen/loqui/v1/model_pb.ts";
 import { createWorkerBackend } from "./backends/worker/worker-backend.ts";
 import { packageVersion } from "./config/package-root.ts";
 import type { Settings } from "./config/settings.ts";
@@ -52,6 +53,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       about,
       limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs },
       allowedOrigins: settings.corsOrigins,
+      watches: [ModelService.method.watchModels],
       onRecord: logRecords(log),
       log,
     });

@@ -58,9 +58,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
   return {
     services: options.services.map((service) => service.desc),
     warmUp() {
-      for (const { input } of options.services.flatMap((service) => service.desc.methods)) {
-        setImmediate(() => validator.validate(input, create(input)));
-      }
+      const inputs = options.services.flatMap((service) => service.desc.methods.map((method) => method.input));
+      const next = () => {
+        const input = inputs.pop();
+        if (input === undefined) return;
+        validator.validate(input, create(input));
+        setImmediate(next).unref();
+      };
+      setImmediate(next).unref();
     },
     async *run(method, input, call) {
       const name = `${method.parent.typeName}/${method.name}`;
@@ -84,7 +89,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         signal: AbortSignal.any([clientSignal(call.signal), deadline.signal, options.shutdownSignal]),
         record,
       };
-      let failure: LoquiError | undefined = new LoquiError("cancelled", "the client left");
+      let failure: LoquiError | undefined;
+      let ended = false;
       try {
         const handler = implementations.get(method.parent.typeName)?.handlers[method.localName];
         if (handler === undefined) throw new LoquiError("unimplemented", `${name} is not implemented`);
@@ -110,11 +116,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
           record.firstMessageMs = performance.now() - started;
           yield message;
         }
-        failure = undefined;
+        ended = true;
       } catch (error) {
+        ended = true;
         failure = abortReason(context.signal) ?? toLoquiError(error);
         throw failure;
       } finally {
+        // Whoever reads has stopped reading.
+        if (!ended) failure = new LoquiError("cancelled", "the client left");
         deadline.clear();
         record.durationMs = performance.now() - started;
         record.outcome = failure === undefined ? "ok" : failure.kind;
