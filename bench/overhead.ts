@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
+import { addonEnvironment } from "../src/engines/llama/addon-file.ts";
 import { shape135M, writeRandomModel } from "../test/support/gguf-random-model.ts";
 import { grpcClient, promptTokens, restClient, type StreamTimes } from "./overhead/clients.ts";
 import type { LoopOrder, LoopReport } from "./overhead/engine-loop.ts";
@@ -44,7 +45,7 @@ interface Sample {
 }
 
 const loop = fork(join(import.meta.dirname, "overhead/engine-loop.ts"), [model, threads], {
-  env: { ...process.env, UV_THREADPOOL_SIZE: "2" },
+  env: { ...process.env, ...addonEnvironment() },
 });
 await new Promise((ready) => loop.once("message", ready));
 const server = await startServer();
