@@ -230,6 +230,23 @@ describe("batches", () => {
     expect(engine.batches.filter((batch) => batch.length === 16).length).toBeGreaterThan(0);
   });
 
+  test("a short prompt isn't stuck behind a long one, and the long one gets on", async () => {
+    const { engine, scheduler } = setup({ sequences: 2, batchSize: 32 });
+    const long = start(scheduler, range(300));
+    await decodes(1);
+    const short = start(scheduler, range(10, 1_000), { maxTokens: 1 });
+    const { firstTokenMs } = await short.result;
+    expect(firstTokenMs).toBeGreaterThan(0);
+    expect(long.tokens).toEqual([]);
+    const together = engine.batches.find((batch) => batch.length === 2);
+    expect(together).toEqual([
+      [0, 22],
+      [1, 10],
+    ]);
+    await long.result;
+    expect(long.tokens).toEqual(expected(range(300), 4));
+  });
+
   test("requests get sequences in order of arrival", async () => {
     const { scheduler } = setup({ sequences: 1 });
     const order: number[] = [];

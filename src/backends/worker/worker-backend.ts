@@ -82,7 +82,9 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     async start(socketPath) {
       const worker = workerConfig(config);
       const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));
-      return startWorkerProcess(worker, socketPath, environment, (line, stream) => log.debug({ stream }, line));
+      return startWorkerProcess(worker, socketPath, environment, (line, stream) =>
+        stream === "stderr" ? log.warn(`worker: ${line}`) : log.debug(`worker: ${line}`),
+      );
     },
   });
 

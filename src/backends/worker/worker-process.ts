@@ -34,7 +34,7 @@ export class WorkerExit extends Error {
   }
 }
 
-/** A line that a worker wrote; llama.cpp's own log comes this way. */
+/** A line that a worker wrote. On stderr come its own errors, and what the runtime logs from warnings up. */
 export type LineSink = (line: string, stream: "stdout" | "stderr") => void;
 
 const killAfterMs = 2_000;

@@ -96,6 +96,17 @@ describe("a worker that is killed", () => {
     }
   });
 
+  test("by Ctrl-C isn't: that is for the parent", async () => {
+    await using worker = testWorker();
+    const { backend } = worker;
+    await backend.load(never);
+    const { pid } = backend;
+    signalWorker(backend, "SIGINT");
+    await pause(50);
+    expect(textOf(await chat(backend, ask("Hi")))).toBe("Hello, world!");
+    expect(backend.pid).toBe(pid);
+  });
+
   test("is restarted though nobody calls; the log has how it ended", async () => {
     await using worker = testWorker();
     const { backend } = worker;
