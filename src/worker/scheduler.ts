@@ -85,9 +85,11 @@ export interface Scheduler extends AsyncDisposable {
 
 /**
  * A copied prefix has to save at least this part of the context more than the
- * slot's own does: llama.cpp copies the memory of the whole sequence.
+ * slot's own does: llama.cpp copies the memory of the whole sequence. With 135 M
+ * parameters on one core a copy takes 11 ms of 4,096 positions, as long as
+ * evaluating five tokens; a GPU evaluates faster than it copies.
  */
-const minCopyGain = 1 / 128;
+const minCopyGain = 1 / 256;
 
 /** A generation on its way through the scheduler. */
 interface Job {
