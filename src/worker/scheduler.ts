@@ -125,7 +125,8 @@ interface PlannedRow extends DecodeRow {
  * arrives meanwhile joins the next step.
  */
 export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): Scheduler {
-  const slots = createSlotPool(engine.sequences, engine.contextLength);
+  // A batch has room for a token of every generating sequence.
+  const slots = createSlotPool(Math.min(engine.sequences, engine.batchSize), engine.contextLength);
   const pieceTokens = limits.pieceTokens ?? 128;
   const queue: Job[] = [];
   /** In order of admission. */
@@ -213,7 +214,8 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
         try {
           await start(job, slot);
         } catch (error) {
-          job.fail(engineFailure(error));
+          job.fail(asLoquiError(error));
+          slot.length = 0;
           await engine.truncate(slot.sequence, 0);
           continue;
         }
@@ -242,7 +244,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
    * even empty a sequence ends the loop, and with it the process.
    */
   async function failActive(error: unknown): Promise<void> {
-    for (const job of active) job.fail(engineFailure(error));
+    for (const job of active) job.fail(asLoquiError(error));
     for (const { slot } of active) {
       if (slot === undefined) continue;
       slot.length = 0;
@@ -257,7 +259,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       const token = await engine.sample(handle, job.sampler);
       if (!job.settled) accept(job, token);
     } catch (error) {
-      job.fail(error instanceof LoquiError ? error : engineFailure(error));
+      job.fail(asLoquiError(error));
     } finally {
       if (job.settled) leave(job);
     }
@@ -372,7 +374,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
           ? `${queuedTokens} prompt tokens wait already, with this request's ${promptTokens} they would exceed the maximum ${limits.maxQueuedTokens}`
           : undefined;
     if (full === undefined) return;
-    const waves = Math.ceil((waiting + 1) / engine.sequences);
+    const waves = Math.ceil((waiting + 1) / slots.all.length);
     const retryAfterMs = Math.round(Math.min(Math.max(waves * meanServiceMs, 1_000), 60_000));
     throw new LoquiError("overloaded", `the model is overloaded: ${full}`, { retryAfterMs });
   }
@@ -402,6 +404,6 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   };
 }
 
-function engineFailure(cause: unknown): LoquiError {
-  return new LoquiError("internal", "the engine failed", { cause });
+function asLoquiError(error: unknown): LoquiError {
+  return error instanceof LoquiError ? error : new LoquiError("internal", "the engine failed", { cause: error });
 }

@@ -247,6 +247,13 @@ describe("batches", () => {
     expect(long.tokens).toEqual(expected(range(300), 4));
   });
 
+  test("more sequences than a batch has tokens are not used", async () => {
+    const { engine, scheduler } = setup({ sequences: 8, batchSize: 4 });
+    const runs = range(8).map((seed) => start(scheduler, range(6, seed * 10), { maxTokens: 9 }));
+    await Promise.all(runs.map((run) => run.result));
+    expect(Math.max(...engine.batches.map((batch) => batch.length))).toBe(4);
+  });
+
   test("requests get sequences in order of arrival", async () => {
     const { scheduler } = setup({ sequences: 1 });
     const order: number[] = [];
@@ -508,6 +515,20 @@ describe("faults", () => {
     expect(await waiting.result).toMatchObject({ cachedTokens: 0 });
     expect(waiting.tokens).toEqual(expected(range(20), 4));
     expect(engine.samplers).toBe(0);
+  });
+
+  test("an engine that refuses the sampling fails that one with its words", async () => {
+    const { engine, scheduler } = setup({ sequences: 1 });
+    const createSampler = engine.createSampler.bind(engine);
+    engine.createSampler = (sampling) => {
+      if (sampling.temperature === 9) throw new LoquiError("invalid_request", "too hot");
+      return createSampler(sampling);
+    };
+    const bad = start(scheduler, range(20), { sampling: { ...greedy, temperature: 9 } });
+    expect(await failure(bad.result)).toMatchObject({ kind: "invalid_request", message: "too hot" });
+    const good = start(scheduler, range(20));
+    await good.result;
+    expect(good.tokens).toEqual(expected(range(20), 4));
   });
 
   test("an engine error in a copy fails that one", async () => {
