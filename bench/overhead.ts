@@ -3,7 +3,7 @@
  * (SSE) and gRPC, against a bare loop over the same engine, on a random model
  * of 135 million parameters (Q8_0) at 1, 4 and 16 streams.
  *
- *   npm run bench -- overhead [--rounds 5] [--tokens 64] [--streams 1,4,16]
+ *   npm run bench -- overhead [--rounds 5] [--tokens 128] [--streams 1,4,16]
  *
  * Each round runs the loop, REST and gRPC in turn, in another order each time;
  * the loop has a process of its own with the worker's environment. Prompts
@@ -24,7 +24,7 @@ import type { LoopOrder, LoopReport } from "./overhead/engine-loop.ts";
 const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "5" },
-    tokens: { type: "string", default: "64" },
+    tokens: { type: "string", default: "128" },
     streams: { type: "string", default: "1,4,16" },
   },
 });

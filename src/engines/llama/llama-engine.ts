@@ -163,11 +163,16 @@ class LlamaEngine implements TokenEngine {
     if (this.#busy !== undefined) throw new Error("decode is not reentrant");
     this.#checkRows(rows);
     this.#decodes += 1;
-    const indexes = await this.#alone(() => this.#context.decode(rows));
+    // llama.cpp computes rows together only while their sequence ids go up one by one
+    // (llama_batch_allocr::split_equal with `sequential`): 16 shuffled rows took 70 ms instead of 42.
+    const ordered = rows.map((row, place) => ({ row, place })).sort((a, b) => a.row.sequence - b.row.sequence);
+    const indexes = await this.#alone(() => this.#context.decode(ordered.map(({ row }) => row)));
     for (const row of rows) this.#held[row.sequence] = row.position + row.tokens.length;
-    return rows.map((row, i) =>
-      row.logits ? ((this.#decodes * this.batchSize + (indexes[i] ?? 0)) as LogitsHandle) : undefined,
-    );
+    const handles: (LogitsHandle | undefined)[] = rows.map(() => undefined);
+    for (const [i, { row, place }] of ordered.entries()) {
+      if (row.logits) handles[place] = (this.#decodes * this.batchSize + (indexes[i] ?? 0)) as LogitsHandle;
+    }
+    return handles;
   }
 
   async sample(logits: LogitsHandle, sampler: Sampler): Promise<number> {
