@@ -71,8 +71,10 @@ export interface ErrorFields {
   readonly param?: string;
   /** OpenAI's `code` where it says more than the kind's: the violated rule. */
   readonly code?: string;
-  /** When trying again may help, in milliseconds from now. */
+  /** When trying again may help, in milliseconds from now. Default for retryable kinds: a second. */
   readonly retryAfterMs?: number;
+  /** False where, unlike others of its kind, the same request can't succeed later. */
+  readonly retryable?: boolean;
   /** For `context_too_long`: tokens of the prompt. */
   readonly promptTokens?: number;
   /** For `context_too_long`: tokens that fit. */
@@ -90,6 +92,8 @@ export class LoquiError extends Error {
   readonly kind: ErrorKind;
   readonly param: string | undefined;
   readonly code: string | null;
+  /** Whether the same request may succeed later. */
+  readonly retryable: boolean;
   readonly retryAfterMs: number | undefined;
   readonly promptTokens: number | undefined;
   readonly contextLength: number | undefined;
@@ -99,7 +103,8 @@ export class LoquiError extends Error {
     this.kind = kind;
     this.param = fields.param;
     this.code = fields.code ?? table[kind].code;
-    this.retryAfterMs = fields.retryAfterMs;
+    this.retryable = fields.retryable ?? table[kind].retryable;
+    this.retryAfterMs = fields.retryAfterMs ?? (this.retryable ? 1_000 : undefined);
     this.promptTokens = fields.promptTokens;
     this.contextLength = fields.contextLength;
   }
@@ -117,11 +122,6 @@ export class LoquiError extends Error {
   /** OpenAI's `type`. */
   get type(): string {
     return table[this.kind].type;
-  }
-
-  /** Whether the same request may succeed later. */
-  get retryable(): boolean {
-    return table[this.kind].retryable;
   }
 }
 

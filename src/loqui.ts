@@ -31,8 +31,11 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
   const registry = createRegistry({
     models: settings.models,
     loadOnDemand: settings.loadOnDemand,
-    createWorker: (config) => createWorkerBackend({ config, log, drainMs: settings.drainMs }),
+    createWorker: (config) =>
+      createWorkerBackend({ config, log, drainMs: settings.drainMs, onChange: () => reportHealth() }),
   });
+  let reportHealth = () => {};
+  let loading = true;
   const preloaded = registry.preload();
   const about = { name: "loqui", version: packageVersion };
   try {
@@ -47,7 +50,8 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           info: { title: about.name, version: about.version },
           limits: { bodyBytes: limits.maxRequestBytes, maxTimeoutMs: limits.maxTimeoutMs },
           onError: (error, request) => {
-            if (!request.dispatched) log.info({ ...request, kind: error.kind, param: error.param }, "request refused");
+            const { dispatched, ...refused } = request;
+            if (!dispatched) log.info({ ...refused, kind: error.kind, param: error.param }, "request refused");
           },
         }),
       about,
@@ -58,13 +62,16 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       log,
     });
     log.info({ url: server.url }, "listening");
-    server.health.setNotReady("models are loading");
-    const settled = preloaded.then((failed) => {
-      if (failed.length > 0 && failed.length === registry.models.filter((model) => model.config.preload).length) {
-        server.health.setNotReady("no model could be loaded");
-      } else {
-        server.health.setReady();
-      }
+    reportHealth = () => {
+      for (const model of registry.models) server.health.set(model.config.id, registry.canAnswer(model));
+      if (loading) server.health.setNotReady("models are loading");
+      else if (registry.models.some((model) => registry.canAnswer(model))) server.health.setReady();
+      else server.health.setNotReady("no model can answer");
+    };
+    reportHealth();
+    const settled = preloaded.then(() => {
+      loading = false;
+      reportHealth();
     });
     return {
       url: server.url,

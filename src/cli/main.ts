@@ -12,7 +12,6 @@ const settingFlags: readonly [flag: string, setting: string, description: string
   ["--port <number>", "PORT", "port to listen on, 0 for any (8000)"],
   ["--models <list>", "MODELS", "models to load at start: ids or .gguf paths, comma-separated"],
   ["--config <file>", "LOQUI_CONFIG", "a models file beside models.yaml and models.local.yaml"],
-  ["--home <folder>", "LOQUI_HOME", "folder of your own models (~/.loqui)"],
   ["--strict", "LOQUI_STRICT", "refuse unknown request fields instead of listing them in x-loqui-ignored"],
   ["--load-on-demand <yes|no>", "LOQUI_LOAD_ON_DEMAND", "load a model when a request names it (yes)"],
   ["--log-level <level>", "LOQUI_LOG_LEVEL", "fatal, error, warn, info, debug, trace or silent (info)"],
@@ -46,9 +45,9 @@ withSettings(program.command("run"))
   .argument("<model>", "id or alias of a model, or the path of a .gguf file")
   .argument("<prompt>", "what to say to it; - reads standard input")
   .option("--system <text>", "a system message before the prompt")
-  .option("--max-tokens <number>", "the most tokens to generate", toNumber)
+  .option("--max-tokens <number>", "the most tokens to generate", toCount)
   .option("--temperature <number>", "0 to 2", toNumber)
-  .option("--seed <number>", "for the same answer again", toNumber)
+  .option("--seed <number>", "a whole number, for the same answer again", toInteger)
   .action(async (model: string, prompt: string, options: RunOptions & Record<string, unknown>) => {
     const { run } = await import("./run.ts");
     await run(model, prompt, options, flagsOf(options));
@@ -62,6 +61,18 @@ function isListenError(error: unknown): error is Error {
 function toNumber(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It is not a number.");
+  return value;
+}
+
+function toInteger(text: string): number {
+  const value = toNumber(text);
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError("It is not a whole number.");
+  return value;
+}
+
+function toCount(text: string): number {
+  const value = toInteger(text);
+  if (value < 0 || value >= 2 ** 31) throw new InvalidArgumentError("It is not a whole number from 0 to 2147483647.");
   return value;
 }
 

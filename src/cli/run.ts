@@ -2,8 +2,9 @@ import { text } from "node:stream/consumers";
 import { ConnectError, createClient } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { ConfigError } from "../config/config-error.ts";
 import { packageRoot } from "../config/package-root.ts";
-import { readSettings } from "../config/settings.ts";
+import { readSettings, type Settings } from "../config/settings.ts";
 import { startLoqui } from "../loqui.ts";
 import { CommandError } from "./command-error.ts";
 
@@ -27,6 +28,8 @@ export async function run(
 ): Promise<void> {
   const words = prompt === "-" ? await text(process.stdin) : prompt;
   const system = options.system === undefined ? [] : [message(ChatRole.SYSTEM, options.system)];
+  // Whoever reads has read enough: `loqui run … | head`.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   const target = await findServer(flags, model);
   try {
     const client = createClient(ChatService, createConnectTransport({ baseUrl: target.url, httpVersion: "1.1" }));
@@ -60,19 +63,33 @@ interface Target {
 async function findServer(flags: Readonly<Record<string, unknown>>, model: string): Promise<Target> {
   const { host, port } = readSettings(process.env, flags, packageRoot);
   const url = `http://${host}:${port}`;
-  if (await answers(url, model)) return { url, model, close: async () => {} };
-  const settings = readSettings(process.env, { ...flags, MODELS: model }, packageRoot);
+  const known = await askServer(url, model);
+  if (known === true) return { url, model, close: async () => {} };
+  const settings = readOwn(flags, model, known === false ? undefined : known);
   const chosen = settings.models.find((candidate) => candidate.preload);
   if (chosen === undefined) throw new CommandError(`no model is called ${model}`);
   const own = await startLoqui({ ...settings, port: 0, logLevel: "error" });
   return { url: own.url, model: chosen.id, close: () => own.close() };
 }
 
-/** Whether a loqui that knows the model listens there. */
-async function answers(url: string, model: string): Promise<boolean> {
+/** Settings of a server for this model alone; `advice` is what a running server said of its name. */
+function readOwn(flags: Readonly<Record<string, unknown>>, model: string, advice: string | undefined): Settings {
   try {
-    const response = await fetch(`${url}/v1/models/${model}`, { signal: AbortSignal.timeout(1000) });
-    const body = (await response.json()) as { object?: unknown; engine?: unknown };
+    return readSettings(process.env, { ...flags, MODELS: model }, packageRoot);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new CommandError(advice ?? error.message.replace(/^MODELS: /, ""));
+  }
+}
+
+/** Whether the loqui that listens there knows the model, else its own words; false where none listens. */
+async function askServer(url: string, model: string): Promise<boolean | string> {
+  try {
+    const response = await fetch(`${url}/v1/models/${encodeURIComponent(model)}`, {
+      signal: AbortSignal.timeout(1000),
+    });
+    const body = (await response.json()) as { object?: unknown; engine?: unknown; detail?: unknown };
+    if (typeof body.detail === "string") return body.detail;
     return response.ok && body.object === "model" && body.engine !== undefined;
   } catch {
     return false;

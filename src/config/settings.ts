@@ -1,12 +1,13 @@
 import { existsSync } from "node:fs";
-import { homedir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { z } from "zod";
 import { ConfigError, describeIssue } from "./config-error.ts";
 import { type ModelConfig, modelOfFile, readModelsFile } from "./models-file.ts";
 
 const flag = z
-  .union([z.boolean(), z.enum(["1", "true", "yes", "on", "0", "false", "no", "off", ""])])
+  .union([z.boolean(), z.enum(["1", "true", "yes", "on", "0", "false", "no", "off", ""])], {
+    error: (issue) => `${String(issue.input)} is neither 1, true, yes, on nor 0, false, no, off`,
+  })
   .transform((value) => value === true || value === "1" || value === "true" || value === "yes" || value === "on");
 
 const list = z
@@ -15,7 +16,14 @@ const list = z
   .pipe(z.array(z.string()))
   .transform((items) => items.filter((item) => item !== ""));
 
-const seconds = z.coerce.number().min(0).max(86_400);
+/** A number between two bounds, from text. */
+function number(least: number, most: number, what: string) {
+  const error = (issue: { input?: unknown }) => `${String(issue.input)} is not ${what} from ${least} to ${most}`;
+  return z
+    .union([z.string(), z.number()])
+    .refine((value) => value !== "" && Number(value) >= least && Number(value) <= most, { error })
+    .transform(Number);
+}
 
 const origin = z.string().refine((value) => value === "*" || URL.parse(value)?.origin === value, {
   error: (issue) => `${String(issue.input)} is not an origin such as https://app.example`,
@@ -35,16 +43,17 @@ const loopback = z
  */
 const settingsSchema = z.object({
   HOST: loopback.default("127.0.0.1"),
-  PORT: z.coerce.number().int().min(0).max(65_535).default(8000),
+  PORT: number(0, 65_535, "a port")
+    .refine(Number.isInteger, { error: (issue) => `${String(issue.input)} is not a whole number` })
+    .default(8000),
   MODELS: list.optional(),
   LOQUI_CONFIG: z.string().min(1).optional(),
-  LOQUI_HOME: z.string().min(1).default(join(homedir(), ".loqui")),
   LOQUI_STRICT: flag.default(false),
   LOQUI_LOAD_ON_DEMAND: flag.default(true),
   LOQUI_LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
   LOQUI_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
-  LOQUI_DRAIN_SECONDS: seconds.default(30),
-  LOQUI_REQUEST_TIMEOUT_SECONDS: seconds.min(1).default(600),
+  LOQUI_DRAIN_SECONDS: number(0, 86_400, "a number of seconds").default(30),
+  LOQUI_REQUEST_TIMEOUT_SECONDS: number(1, 86_400, "a number of seconds").default(600),
 });
 
 /** The settings of a server, checked. */
@@ -53,8 +62,6 @@ export interface Settings {
   readonly port: number;
   /** Every model that is known, by the order of the files. */
   readonly models: readonly ModelConfig[];
-  /** Where the user's own models and state lie. */
-  readonly home: string;
   readonly strict: boolean;
   readonly loadOnDemand: boolean;
   readonly logLevel: string;
@@ -69,13 +76,20 @@ export const settingNames = Object.keys(settingsSchema.shape) as readonly (keyof
 /**
  * Settings from the environment and the flags (by the environment's names; a
  * flag wins), with the models of `models.yaml`, `models.local.yaml` and
- * `LOQUI_CONFIG` found from `root`. Throws a ConfigError.
+ * `LOQUI_CONFIG` found from `root`. Throws a ConfigError, also for a `LOQUI_…`
+ * that is no setting: a key that is not asked for would be worse than none.
  */
 export function readSettings(
   environment: Readonly<Record<string, string | undefined>>,
   flags: Readonly<Record<string, unknown>>,
   root: string,
 ): Settings {
+  const strange = Object.keys(environment).find(
+    (name) => /^LOQUI_(?!TEST_)/.test(name) && !(settingNames as readonly string[]).includes(name),
+  );
+  if (strange !== undefined) {
+    throw new ConfigError(`${strange} is not a setting; there are ${settingNames.join(", ")}`);
+  }
   const input = Object.fromEntries(
     settingNames.flatMap((name) => {
       const value = flags[name] ?? environment[name];
@@ -89,7 +103,6 @@ export function readSettings(
     host: values.HOST,
     port: values.PORT,
     models: selectModels(knownModels(root, values.LOQUI_CONFIG), values.MODELS),
-    home: resolve(values.LOQUI_HOME),
     strict: values.LOQUI_STRICT,
     loadOnDemand: values.LOQUI_LOAD_ON_DEMAND,
     logLevel: values.LOQUI_LOG_LEVEL,
@@ -114,6 +127,7 @@ function selectModels(known: Map<string, ModelConfig>, names: readonly string[] 
   if (names === undefined) return checkNames([...known.values()]);
   const chosen = new Set<string>();
   for (const name of names) {
+    if (known.get(name)?.disabled) throw new ConfigError(`MODELS: ${name} is disabled`);
     if (known.has(name)) chosen.add(name);
     else if (/\.gguf$/i.test(name)) {
       const model = modelOfFile(name);

@@ -9,10 +9,8 @@ import { nearestNames } from "./nearest-names.ts";
 export interface RegisteredModel {
   readonly config: ModelConfig;
   readonly worker: WorkerBackend;
-  /** When its files were last changed, in Unix seconds. */
-  readonly created: number;
-  /** Size of its files; undefined where they are not on disk. */
-  readonly sizeBytes: number | undefined;
+  /** Its file as it is now; undefined where it is not on disk. */
+  file(): { readonly sizeBytes: number /** In Unix seconds. */; readonly modifiedAt: number } | undefined;
 }
 
 /** Where a model stands; as in `ModelState` of the schema, in lower case. */
@@ -32,11 +30,15 @@ export interface Registry extends AsyncDisposable {
   resolve(name: string): { model: RegisteredModel; backends: readonly Backend[] };
   /** Where a model stands now. */
   stateOf(model: RegisteredModel): LifeState;
+  /** Whether requests for a model can be answered, now or after loading it on demand. */
+  canAnswer(model: RegisteredModel): boolean;
+  /** When the registry was made, in Unix seconds. */
+  readonly startedAt: number;
   /**
    * Starts to load every model that its configuration wants loaded. Resolves
-   * with those that can't be, when all are ready or have failed.
+   * when all are ready or have failed.
    */
-  preload(): Promise<readonly RegisteredModel[]>;
+  preload(): Promise<void>;
 }
 
 export interface RegistryOptions {
@@ -47,12 +49,13 @@ export interface RegistryOptions {
 
 export function createRegistry(options: RegistryOptions): Registry {
   const models = options.models.map((config): RegisteredModel => {
-    const file = statSync(config.source.path, { throwIfNoEntry: false });
     return {
       config,
       worker: options.createWorker(config),
-      created: Math.floor((file?.mtimeMs ?? Date.now()) / 1000),
-      sizeBytes: file?.size,
+      file() {
+        const stat = statSync(config.source.path, { throwIfNoEntry: false });
+        return stat && { sizeBytes: stat.size, modifiedAt: Math.floor(stat.mtimeMs / 1000) };
+      },
     };
   });
   const byName = new Map(
@@ -72,33 +75,43 @@ export function createRegistry(options: RegistryOptions): Registry {
 
   function stateOf(model: RegisteredModel): LifeState {
     const { state } = model.worker;
-    return state === "available" && model.sizeBytes === undefined ? "not_downloaded" : state;
+    return state === "available" && model.file() === undefined ? "not_downloaded" : state;
   }
 
   return {
     models,
+    startedAt: Math.floor(Date.now() / 1000),
     get,
     stateOf,
+    canAnswer(model) {
+      const state = stateOf(model);
+      return !model.config.disabled && (state === "ready" || (state === "available" && options.loadOnDemand));
+    },
     resolve(name) {
       const model = get(name);
-      if (model.config.disabled) throw new LoquiError("model_unavailable", `the model ${name} is disabled`);
+      if (model.config.disabled) throw unavailable(name, "is disabled");
       const state = stateOf(model);
       if (state === "not_downloaded") {
-        throw new LoquiError("model_unavailable", `the files of the model ${name} are not on this machine`);
+        throw unavailable(name, "has no files on this machine");
       }
       if (state === "available" && !options.loadOnDemand) {
-        throw new LoquiError("model_unavailable", `the model ${name} is not loaded, and loading on demand is off`);
+        throw unavailable(name, "is not loaded, and loading on demand is off");
       }
       return { model, backends: [model.worker] };
     },
     async preload() {
       const wanted = models.filter(({ config }) => config.preload && !config.disabled);
       const never = new AbortController().signal;
-      const results = await Promise.allSettled(wanted.map((model) => model.worker.load(never)));
-      return wanted.filter((_, i) => results[i]?.status === "rejected");
+      // A failure is the worker's state and a line in the log; the others go on.
+      await Promise.allSettled(wanted.map((model) => model.worker.load(never)));
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(models.map((model) => model.worker[Symbol.asyncDispose]()));
     },
   };
+}
+
+/** For what trying again does not change. */
+function unavailable(name: string, why: string): LoquiError {
+  return new LoquiError("model_unavailable", `the model ${name} ${why}`, { retryable: false });
 }

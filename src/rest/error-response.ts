@@ -17,8 +17,7 @@ export function statusOf(error: LoquiError): number {
 /**
  * Sends an error as a response of its own: status, JSON, `retry-after` in whole
  * seconds where trying again may help, and `x-should-retry: false` where the
- * SDKs would repeat a request that has brought a worker down. Does nothing
- * where the response has begun.
+ * SDKs would repeat what can't succeed. Does nothing where the response has begun.
  */
 export function sendError(
   request: HttpRequest,
@@ -29,7 +28,7 @@ export function sendError(
 ): void {
   const all: Record<string, string> = { ...headers, "content-type": "application/json" };
   if (error.retryAfterMs !== undefined) all["retry-after"] = String(Math.ceil(error.retryAfterMs / 1000));
-  if (error.kind === "worker_crashed" || error.kind === "input_quarantined") all["x-should-retry"] = "false";
+  if (!error.retryable && (error.http >= 500 || error.kind === "input_quarantined")) all["x-should-retry"] = "false";
   send(request, response, statusOf(error), all, errorJson(error, format), errorWriteTimeoutMs);
 }
 

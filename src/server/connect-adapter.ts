@@ -45,6 +45,8 @@ export interface ConnectAdapterOptions {
   readonly gate: Gate;
   /** Answers every path that is no method of a service. */
   readonly fallback: HttpHandler;
+  /** Takes what is known of a call that was answered without coming to the dispatcher: it could not be read. */
+  readonly onRefused: (call: { requestId: string; path: string; status: number }) => void;
   /** Takes what went wrong while a response was written. */
   readonly onError: (error: unknown, method: string) => void;
 }
@@ -55,6 +57,8 @@ interface Arrival {
   readonly refusal: LoquiError | undefined;
   /** Aborted when the connection closes before the call has ended. */
   readonly signal: AbortSignal;
+  /** Whether it has come to the dispatcher, which leaves a record of it. */
+  started: boolean;
   ended: boolean;
 }
 
@@ -72,6 +76,8 @@ const arrivalKey = createContextKey<Arrival | undefined>(undefined);
 export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandler {
   const { dispatcher, limits } = options;
   const router = createConnectRouter({
+    // An unknown member or enum value of a request in JSON is an error: connect's default drops both without a word.
+    jsonOptions: { ignoreUnknownFields: false },
     acceptCompression: [compressionGzip],
     compressMinBytes: Number.MAX_SAFE_INTEGER,
     readMaxBytes: limits.maxRequestBytes,
@@ -93,7 +99,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
       if (!refuseUnknownGrpc(request, response)) options.fallback(request, response);
       return;
     }
-    const arrival = arrive(request, response, options.gate);
+    const arrival = arrive(request, response, options);
     response.setHeader("x-request-id", arrival.requestId);
     if (isGrpc(request)) readableGrpcMessage(response);
     dropEndlessTimeout(request);
@@ -125,16 +131,23 @@ async function answer(
   await universalResponseToNodeResponse(await handler(call), response as NodeServerResponse);
 }
 
-function arrive(request: HttpRequest, response: HttpResponse, gate: Gate): Arrival {
+function arrive(
+  request: HttpRequest,
+  response: HttpResponse,
+  { gate, onRefused }: Pick<ConnectAdapterOptions, "gate" | "onRefused">,
+): Arrival {
   const controller = new AbortController();
   const arrival: Arrival = {
     requestId: requestIdFrom(headerOf(request, "x-request-id")),
     refusal: gate(request),
     signal: controller.signal,
+    started: false,
     ended: false,
   };
   response.once("close", () => {
     if (!arrival.ended) controller.abort();
+    if (!arrival.started)
+      onRefused({ requestId: arrival.requestId, path: pathOf(request), status: response.statusCode });
   });
   return arrival;
 }
@@ -167,6 +180,7 @@ async function* run(
   context: HandlerContext,
 ): AsyncGenerator<Message> {
   const arrival = arrivalOf(context);
+  arrival.started = true;
   const timeoutMs = context.timeoutMs();
   const call: IncomingCall = {
     protocol: context.protocolName as Protocol,

@@ -100,7 +100,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   if (acceptHttp1 === undefined) throw new Error("the HTTP server has no connection listener");
   const sniffer = createSniffer(limits.firstByteTimeoutMs, (socket, version) => {
     if (version === "http2") {
-      // HTTP/1.1 wants half-open connections. On HTTP/2 a client that ended its side has left, with all its streams.
+      // Node's server opens sockets that may be half open. On HTTP/2 a client that ended its side has left, with all its streams.
       socket.allowHalfOpen = false;
       http2.emit("connection", socket);
     } else {

@@ -96,6 +96,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       if (refusal === undefined) probes(request, response);
       else sendJson(request, response, refusal.http, openaiErrorBody(refusal));
     },
+    onRefused: (call) => log.info(call, "request refused"),
     onError: (error, method) => log.debug({ err: error, method }, "a response could not be written"),
   });
 

@@ -149,7 +149,7 @@ function clientSignal(signal: AbortSignal): AbortSignal {
 function deadlineSignal(timeoutMs: number): { signal: AbortSignal; clear: () => void } {
   const controller = new AbortController();
   const timer = setTimeout(
-    () => controller.abort(new LoquiError("timeout", `the deadline of ${timeoutMs} ms has passed`)),
+    () => controller.abort(new LoquiError("timeout", `the deadline of ${Math.round(timeoutMs)} ms has passed`)),
     timeoutMs,
   );
   return { signal: controller.signal, clear: () => clearTimeout(timer) };

@@ -37,14 +37,14 @@ export function createModelService(registry: Registry): ServiceImplementation {
       context.record.model = request.model;
       const { model } = registry.resolve(request.model);
       await model.worker.load(context.signal);
-      return describe(model);
+      return { ...describe(model), id: request.model };
     },
 
     async unloadModel(request, context) {
       context.record.model = request.model;
       const model = registry.get(request.model);
       await model.worker.unload({ force: request.force ?? false, signal: context.signal });
-      return describe(model);
+      return { ...describe(model), id: request.model };
     },
   });
 }
@@ -66,7 +66,7 @@ function describeModel(model: RegisteredModel, registry: Registry): Model {
   const json = {
     id: config.id,
     object: "model",
-    created: model.created,
+    created: model.file()?.modifiedAt ?? registry.startedAt,
     owned_by: "local",
     provider: "local",
     type: config.type,
@@ -75,7 +75,7 @@ function describeModel(model: RegisteredModel, registry: Registry): Model {
     state,
     in_flight: worker.inFlight,
     context_length: info?.contextLength ?? config.parameters.n_ctx,
-    size_bytes: model.sizeBytes,
+    size_bytes: model.file()?.sizeBytes,
     license: config.license ?? info?.license,
     description: config.description ?? info?.description,
     parameters: { ...config.parameters, threads: info?.threads ?? config.parameters.threads },

@@ -14,23 +14,44 @@ export function violationError(
   violation: Violation,
 ): LoquiError {
   const param = jsonPath(violation.field);
-  const value = shownValue(desc, message, violation.field);
-  const subject = param === "" ? "request" : param;
   const rule = violation.message.replace(/^value /, "");
-  return new LoquiError("invalid_request", `${subject}: ${value === undefined ? rule : `${value} ${rule}`}`, {
+  return new LoquiError("invalid_request", describe(param, rule, desc, message, violation), {
     ...(param !== "" && { param }),
     code: violation.ruleId,
   });
 }
 
-/** A number as it is; texts, lists and messages may be long or private and are not shown. */
-function shownValue(desc: DescMessage, message: MessageShape<DescMessage>, path: Path): string | undefined {
+function describe(
+  param: string,
+  rule: string,
+  desc: DescMessage,
+  message: MessageShape<DescMessage>,
+  violation: Violation,
+): string {
+  if (param === "") return `request: ${rule}`;
+  if (violation.forKey) return `${param}: the key ${rule}`;
+  const found = valueAt(desc, message, violation.field);
+  if (found?.missing) return `${param} is required`;
+  // A number as it is; texts, lists and messages may be long or private and are not shown.
+  const shown = typeof found?.value === "number" || typeof found?.value === "bigint";
+  return shown ? `${param}: ${found.value} ${rule}` : `${param}: ${rule}`;
+}
+
+/** The value at a path, and whether its field was left out; undefined where the path leads nowhere. */
+function valueAt(
+  desc: DescMessage,
+  message: MessageShape<DescMessage>,
+  path: Path,
+): { value: unknown; missing: boolean } | undefined {
   let value: unknown = reflect(desc, message);
+  let missing = false;
   for (const element of path) {
-    if (element.kind === "field" && isReflectMessage(value)) value = value.get(element);
-    else if (element.kind === "list_sub" && isReflectList(value)) value = value.get(element.index);
+    if (element.kind === "field" && isReflectMessage(value)) {
+      missing = !value.isSet(element);
+      value = value.get(element);
+    } else if (element.kind === "list_sub" && isReflectList(value)) value = value.get(element.index);
     else if (element.kind === "map_sub" && isReflectMap(value)) value = value.get(element.key as never);
     else return undefined;
   }
-  return typeof value === "number" || typeof value === "bigint" ? String(value) : undefined;
+  return { value, missing };
 }

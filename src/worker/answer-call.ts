@@ -37,8 +37,9 @@ async function answer(socket: Socket, call: Call, methods: WorkerMethods, contro
     timeoutMs === undefined
       ? undefined
       : setTimeout(() => controller.abort(new LoquiError("timeout", "the deadline has passed")), timeoutMs);
+  const outbox = createOutbox(socket);
   try {
-    const { last, totals } = await runMethod(socket, call, methods, controller.signal);
+    const { last, totals } = await runMethod(outbox, call, methods, controller.signal);
     const complete = create(CompleteSchema, {
       promptTokens: totals.promptTokens,
       cachedTokens: totals.cachedTokens,
@@ -46,25 +47,55 @@ async function answer(socket: Socket, call: Call, methods: WorkerMethods, contro
       queueMs: totals.queueMs,
       firstTokenMs: totals.firstTokenMs,
     });
-    writeFrames(socket, [...last.map(messageFrame), frame({ case: "complete", value: complete })]);
+    outbox.close([...last.map(messageFrame), frame({ case: "complete", value: complete })]);
   } catch (reason) {
     const error = toLoquiError(reason);
     if (error.kind === "internal") console.error(`request ${call.requestId}:`, error.cause ?? error);
-    if (!socket.destroyed) writeFrames(socket, [frame({ case: "failure", value: encodeFailure(error) })]);
+    outbox.close([frame({ case: "failure", value: encodeFailure(error) })]);
   } finally {
     clearTimeout(timer);
     socket.end();
   }
 }
 
-async function runMethod(socket: Socket, call: Call, methods: WorkerMethods, signal: AbortSignal): Promise<CallResult> {
+/** The frames of a call on their way out, in order. */
+interface Outbox {
+  add(frames: readonly Uint8Array[]): void;
+  /** Sends what is left and these, the last ones. */
+  close(frames: readonly Uint8Array[]): void;
+}
+
+/**
+ * Holds frames back to the end of this turn of the event loop. A token is
+ * handed out in the turn in which the next decode is started: that comes first,
+ * and writing to sockets and waking their readers goes on beside it.
+ */
+function createOutbox(socket: Socket): Outbox {
+  let waiting: Uint8Array[] = [];
+  function flush(): void {
+    if (waiting.length > 0 && !socket.destroyed) writeFrames(socket, waiting);
+    waiting = [];
+  }
+  return {
+    add(frames) {
+      if (waiting.length === 0) setImmediate(flush);
+      waiting.push(...frames);
+    },
+    close(frames) {
+      waiting.push(...frames);
+      flush();
+    },
+  };
+}
+
+async function runMethod(outbox: Outbox, call: Call, methods: WorkerMethods, signal: AbortSignal): Promise<CallResult> {
   const method = methods.get(call.method);
   if (method === undefined) throw new LoquiError("unimplemented", `this model does not answer ${call.method}`);
   return method(call.request, {
     requestId: call.requestId,
     tenant: call.tenant,
     signal,
-    send: (...messages) => void writeFrames(socket, messages.map(messageFrame)),
+    send: (...messages) => outbox.add(messages.map(messageFrame)),
   });
 }
 

@@ -11,10 +11,13 @@ import { writeScriptedModel } from "../support/scripted-model.ts";
 const root = resolve(import.meta.dirname, "../..");
 let folder: string;
 let hello: string;
+let endless: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "loqui-cli-"));
   hello = join(folder, "hello.gguf");
   writeScriptedModel(hello, { reply: helloPieces });
+  endless = join(folder, "endless.gguf");
+  writeScriptedModel(endless, { reply: ["on ", "and ", "off "], loop: true });
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -80,12 +83,14 @@ describe("loqui", () => {
   it.each([
     [["serve", "--prot", "1"], "error: unknown option '--prot'"],
     [["sevre"], "error: unknown command 'sevre'"],
-    [["serve", "--port", "seventy"], "loqui: PORT: "],
+    [["serve", "--port", "seventy"], "loqui: PORT: seventy is not a port from 0 to 65535"],
     [["serve", "--host", "0.0.0.0"], "loqui: HOST: 0.0.0.0 is not a loopback address"],
     [["serve", "--models", "missing.gguf"], "loqui: MODELS: missing.gguf: no such file"],
     [["serve", "--config", "nowhere.yaml"], "loqui: LOQUI_CONFIG: nowhere.yaml: no such file"],
     [["run", "loqui/tiny-chat"], "error: missing required argument 'prompt'"],
     [["run", "loqui/tiny-chat", "Hi", "--max-tokens", "many"], "It is not a number."],
+    [["run", "loqui/tiny-chat", "Hi", "--max-tokens", "-1"], "It is not a whole number from 0 to 2147483647."],
+    [["run", "loqui/tiny-chat", "Hi", "--seed", "1.5"], "It is not a whole number."],
   ])("%j is a clear error", async (args, message) => {
     const { code, stderr } = await finish(...args);
     expect(code).toBe(1);
@@ -106,8 +111,6 @@ describe("loqui", () => {
 
 describe("loqui serve", () => {
   it("finishes what is in flight at SIGTERM, then ends with 0 and leaves no worker", async () => {
-    const endless = join(folder, "endless.gguf");
-    writeScriptedModel(endless, { reply: ["on ", "and ", "off "], loop: true });
     const run = start("serve", "--port", "0", "--models", endless, "--log-level", "info", "--drain-seconds", "20");
     const url = await urlOf(run);
     await ready(url);
@@ -129,7 +132,6 @@ describe("loqui serve", () => {
   });
 
   it("ends at once at a second signal", async () => {
-    const endless = join(folder, "endless.gguf");
     const run = start("serve", "--port", "0", "--models", endless, "--log-level", "silent", "--drain-seconds", "600");
     const url = await urlOf(run);
     await ready(url);
@@ -179,6 +181,20 @@ describe("loqui run", () => {
   it("says that a model is unknown", async () => {
     const { code, stderr } = await finish("run", "nobody/nothing", "Hi", "--port", "1");
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^loqui: MODELS: nobody\/nothing is neither a known model/);
+    expect(stderr).toMatch(/^loqui: nobody\/nothing is neither a known model/);
+  });
+
+  it("hands on what a running server says of a mistyped name", async () => {
+    await using running = await startWithScripts({ distant: { reply: ["from ", "afar"] } });
+    const { code, stderr } = await finish("run", "distnat", "Hi", "--port", new URL(running.url).port);
+    expect(code).toBe(1);
+    expect(stderr).toBe("loqui: the model `distnat` does not exist; did you mean distant?\n");
+  });
+
+  it("ends quietly when its reader has read enough", async () => {
+    const run = start("run", endless, "Hi", "--port", "1", "--max-tokens", "3000");
+    run.child.stdout?.once("data", () => run.child.stdout?.destroy());
+    expect(await run.ended).toBe(0);
+    expect(run.stderr).toBe("");
   });
 });

@@ -80,9 +80,11 @@ describe("settings", () => {
 
   it.each([
     [{ HOST: "0.0.0.0" }, /^HOST: 0\.0\.0\.0 is not a loopback address; .* API keys/],
-    [{ PORT: "70000" }, /^PORT: .*65535/],
+    [{ PORT: "70000" }, /^PORT: 70000 is not a port from 0 to 65535$/],
+    [{ PORT: "seventy" }, /^PORT: seventy is not a port from 0 to 65535$/],
+    [{ LOQUI_API_KEYS: "secret" }, /^LOQUI_API_KEYS is not a setting; there are HOST, PORT, /],
     [{ LOQUI_LOG_LEVEL: "loud" }, /^LOQUI_LOG_LEVEL: .*"info"/],
-    [{ LOQUI_STRICT: "maybe" }, /^LOQUI_STRICT: /],
+    [{ LOQUI_STRICT: "maybe" }, /^LOQUI_STRICT: maybe is neither 1, true, yes, on nor 0, false, no, off$/],
     [{ LOQUI_CORS_ORIGINS: "https://a.example,b.example" }, /b\.example is not an origin/],
     [{ MODELS: "acme/nine" }, /^MODELS: acme\/nine is neither a known model \(acme\/one, acme\/two\) nor the path/],
     [{ MODELS: "missing.gguf" }, /^MODELS: missing\.gguf: no such file$/],

@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { helloReply } from "../support/running-loqui.ts";
 
-const url = process.env.LOQUI_URL ?? "";
+const url = process.env.LOQUI_TEST_URL ?? "";
 const run = promisify(execFile);
 
 async function curl(...args: string[]): Promise<{ version: string; status: string; type: string; body: string }> {

@@ -12,7 +12,7 @@ import * as speech from "../../gen/loqui/v1/speech_pb.ts";
 import { jsonCodec } from "../../src/codec/codec.ts";
 import { parseJson } from "../../src/codec/json-source.ts";
 
-const specification: unknown = JSON.parse(readFileSync(process.env.LOQUI_OPENAI_SCHEMAS ?? "", "utf8"));
+const specification: unknown = JSON.parse(readFileSync(process.env.LOQUI_TEST_OPENAI_SCHEMAS ?? "", "utf8"));
 const ajv = new Ajv2020({ strict: false, allErrors: true });
 addFormats.default(ajv);
 // Unix seconds; the schema says `integer` beside it.

@@ -4,8 +4,8 @@ import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import { describe, expect, it } from "vitest";
 
-const url = process.env.LOQUI_URL ?? "";
-const specification: unknown = JSON.parse(readFileSync(process.env.LOQUI_OPENAI_SCHEMAS ?? "", "utf8"));
+const url = process.env.LOQUI_TEST_URL ?? "";
+const specification: unknown = JSON.parse(readFileSync(process.env.LOQUI_TEST_OPENAI_SCHEMAS ?? "", "utf8"));
 const ajv = new Ajv2020({ strict: false, allErrors: true });
 addFormats.default(ajv);
 // Unix seconds; the schema says `integer` beside it.

@@ -25,9 +25,10 @@ const scratch = mkdtempSync(join(tmpdir(), "loqui-interop-"));
 const server = await startServer(writeInteropModels(scratch));
 const environment = {
   ...process.env,
-  LOQUI_URL: server.url,
+  LOQUI_TEST_URL: server.url,
   LOQUI_TEST_RESULTS: results,
-  LOQUI_OPENAI_SCHEMAS: process.env.LOQUI_OPENAI_SCHEMAS ?? resolve(root, "../shared/openai/openapi.subset.json"),
+  LOQUI_TEST_OPENAI_SCHEMAS:
+    process.env.LOQUI_TEST_OPENAI_SCHEMAS ?? resolve(root, "../shared/openai/openapi.subset.json"),
 };
 let failed = false;
 try {
@@ -109,13 +110,14 @@ function runGo(): boolean {
     cwd: root,
     stdio: "inherit",
   });
-  const { stdout, status } = spawnSync("go", ["test", "-count=1", "-json", "./..."], {
+  const { stdout, status, error } = spawnSync("go", ["test", "-count=1", "-json", "./..."], {
     cwd: module,
     encoding: "utf8",
     env: environment,
     maxBuffer: 64 << 20,
     stdio: ["ignore", "pipe", "inherit"],
   });
+  if (error !== undefined) throw error;
   const events = stdout
     .split("\n")
     .filter((line) => line.startsWith("{"))

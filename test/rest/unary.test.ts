@@ -462,7 +462,7 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
       [new LoquiError("worker_crashed", "crashed"), 503, { "x-should-retry": "false" }],
       [new LoquiError("input_quarantined", "poison"), 422, { "x-should-retry": "false" }],
       [new LoquiError("context_too_long", "too long", { promptTokens: 9, contextLength: 8 }), 400, {}],
-      [new Error("secret"), 500, {}],
+      [new Error("secret"), 500, { "x-should-retry": "false" }],
     ])("%s", async (failure, status, headers) => {
       chat = async () => {
         throw failure;

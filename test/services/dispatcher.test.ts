@@ -70,8 +70,10 @@ describe("dispatcher", () => {
   it.each([
     [{ temperature: 3.5 }, "temperature", "double.gte_lte", /^temperature: 3\.5 must be .* 2$/],
     [{ n: 0 }, "n", "uint32.gte_lte", /^n: 0 must be /],
-    [{ messages: [] }, "messages", "repeated.min_items", /^messages: must contain at least 1 item/],
-    [{ model: "" }, "model", "string.min_bytes", /^model: must be at least 1 bytes$/],
+    [{ messages: [] }, "messages", "repeated.min_items", /^messages is required$/],
+    [{ model: "" }, "model", "string.min_bytes", /^model is required$/],
+    [{ messages: [{}] }, "messages[0].role", "enum.not_in", /^messages\[0\]\.role is required$/],
+    [{ logitBias: { a: 1 } }, "logit_bias.a", "string.pattern", /^logit_bias\.a: the key does not match/],
     [{ logitBias: { "5": 101 } }, "logit_bias.5", "double.gte_lte", /^logit_bias\.5: 101 must be /],
     [
       { messages: [{ role: ChatRole.USER, content: { content: { case: "parts", value: { parts: [{}] } } } }] },

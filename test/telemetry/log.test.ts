@@ -3,7 +3,6 @@ import { expect, test } from "vitest";
 import { LoquiError, toLoquiError } from "../../src/errors.ts";
 import type { RequestRecord } from "../../src/request-context.ts";
 import { createLog, logRecords } from "../../src/telemetry/log.ts";
-import { fanOut } from "../../src/telemetry/records.ts";
 
 const record: RequestRecord = {
   requestId: "r-1",
@@ -91,16 +90,4 @@ test("silent writes nothing", () => {
   sink(record, undefined);
   sink({ ...record, outcome: "internal" }, toLoquiError("x"));
   expect(lines).toEqual([]);
-});
-
-test("a sink that throws hinders no other", () => {
-  const seen: unknown[] = [];
-  const failures: unknown[] = [];
-  const failing = () => {
-    throw new Error("disk full");
-  };
-  const sink = fanOut([failing, (each) => seen.push(each)], (error) => failures.push(error));
-  sink(record, undefined);
-  expect(seen).toEqual([record]);
-  expect(failures).toEqual([new Error("disk full")]);
 });

@@ -44,6 +44,8 @@ export interface WorkerBackend extends Backend {
 export interface WorkerBackendOptions {
   readonly config: ModelConfig;
   readonly log: Logger;
+  /** Called when the worker's state has changed. */
+  readonly onChange?: () => void;
   /** Time that the model may take to load. Default 10 minutes. */
   readonly loadTimeoutMs?: number;
   /** Time that calls get to end when the model is unloaded. Default 30 s. */
@@ -78,7 +80,11 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
   const supervisor = createSupervisor({
     loadTimeoutMs: options.loadTimeoutMs ?? 600_000,
     delayMs: options.delayMs ?? restartDelayMs,
-    onEvent: (event) => logEvent(log, event),
+    onEvent(event) {
+      logEvent(log, event);
+      // The event is told before the state has changed.
+      queueMicrotask(() => options.onChange?.());
+    },
     async start(socketPath) {
       const worker = workerConfig(config);
       const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));

@@ -26,7 +26,7 @@ const hello = "Hello, this is a scripted reply 👋."
 
 func dial(t *testing.T) *grpc.ClientConn {
 	t.Helper()
-	address := strings.TrimPrefix(os.Getenv("LOQUI_URL"), "http://")
+	address := strings.TrimPrefix(os.Getenv("LOQUI_TEST_URL"), "http://")
 	connection, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

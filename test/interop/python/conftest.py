@@ -6,7 +6,7 @@ import grpc
 import openai
 import pytest
 
-URL = os.environ["LOQUI_URL"]
+URL = os.environ["LOQUI_TEST_URL"]
 HELLO = "Hello, this is a scripted reply \N{WAVING HAND SIGN}."
 
 
