@@ -15,6 +15,7 @@ export { assignText } from "./assign.ts";
 export type { JsonSchema } from "./json-schema.ts";
 export { jsonPath } from "./path.ts";
 export { componentName, componentSchemas, type Direction } from "./schema.ts";
+export { isOneofRequired, isRequired } from "./schema-rules.ts";
 
 /**
  * What becomes of that which the schema doesn't know. Lenient: unknown members

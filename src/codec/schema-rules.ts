@@ -1,4 +1,5 @@
 import { type DescField, type DescOneof, getOption } from "@bufbuild/protobuf";
+import { FeatureSet_FieldPresence } from "@bufbuild/protobuf/wkt";
 import {
   type FieldRules,
   Ignore,
@@ -6,7 +7,7 @@ import {
   field as rulesOption,
 } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { JsonSchema } from "./json-schema.ts";
-import type { FieldPlan, ValuePlan } from "./plan.ts";
+import type { ValuePlan } from "./plan.ts";
 
 /** The protovalidate rules of a field. */
 export function fieldRules(field: DescField): FieldRules {
@@ -19,11 +20,11 @@ export function isOneofRequired(oneof: DescOneof): boolean {
 }
 
 /** Whether a request must give a field: by rule, or because its zero value breaks a rule. */
-export function isRequired(field: FieldPlan): boolean {
-  const rules = fieldRules(field.desc);
+export function isRequired(field: DescField): boolean {
+  const rules = fieldRules(field);
   if (rules.ignore === Ignore.ALWAYS) return false;
   if (rules.required) return true;
-  if (field.presence || rules.ignore === Ignore.IF_ZERO_VALUE) return false;
+  if (field.presence !== FeatureSet_FieldPresence.IMPLICIT || rules.ignore === Ignore.IF_ZERO_VALUE) return false;
   const { min = 0, gt, notIn = [] } = zeroBounds(rules);
   return min > 0 || (gt !== undefined && gt >= 0) || notIn.includes(0);
 }

@@ -98,7 +98,7 @@ function objectSchema(members: readonly MemberPlan[], context: SchemaContext): J
     switch (member.kind) {
       case "field": {
         const { field } = member;
-        const needed = request ? isRequired(field) : field.emitEmpty || field.nullWhenAbsent;
+        const needed = request ? isRequired(field.desc) : field.emitEmpty || field.nullWhenAbsent;
         addField(properties, field, request ? needed : !field.nullWhenAbsent, context);
         if (needed && (!request || field.aliases.length === 0)) required.push(field.name);
         else if (needed) conditions.push(anyRequired([field.name, ...field.aliases]));

@@ -7,12 +7,12 @@ import {
   ScalarType,
 } from "@bufbuild/protobuf";
 import { field as fieldOption, method as methodOption } from "../../gen/loqui/rest/v1/annotations_pb.ts";
-import type { JsonSchema } from "../codec/codec.ts";
+import { isRequired, type JsonSchema } from "../codec/codec.ts";
 import { componentName, type Direction } from "../codec/schema.ts";
 import { type Binding, httpBodyTypeName, type Target } from "./bindings.ts";
 import { errorSchemaOf } from "./openapi-errors.ts";
 import { wildcardsOf } from "./openapi-path.ts";
-import { needsBody, requiredFields } from "./required-body.ts";
+import { needsBody } from "./required-body.ts";
 
 export interface OperationContext {
   readonly comments: ReadonlyMap<string, string>;
@@ -128,7 +128,6 @@ function segmentsPattern(segments: readonly { kind: string; text?: string }[]): 
 
 function queryParameters({ template, body }: Binding, { input }: DescMethod, context: OperationContext): object[] {
   const elsewhere = new Set([body, ...template.variables.map(({ fieldPath }) => fieldPath)]);
-  const required = new Set(requiredFields(input));
   return input.fields
     .filter((field) => !elsewhere.has(field.name))
     .map((field) => {
@@ -137,7 +136,7 @@ function queryParameters({ template, body }: Binding, { input }: DescMethod, con
       return {
         name: field.name,
         in: "query",
-        ...(required.has(field.name) && { required: true }),
+        ...(isRequired(field) && { required: true }),
         ...(description !== undefined && { description }),
         // A query string holds a message as JSON text.
         ...(field.fieldKind === "message" || field.fieldKind === "map"
