@@ -15,7 +15,7 @@ import {
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
 import { LoquiError } from "../errors.ts";
-import { type IncomingCall, type Protocol, requestIdFrom } from "../request-context.ts";
+import type { IncomingCall, Protocol } from "../request-context.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
 import { fromConnectError, toConnectError } from "./connect-errors.ts";
@@ -25,7 +25,6 @@ import {
   type HttpHandler,
   type HttpRequest,
   type HttpResponse,
-  headerOf,
   pathOf,
   sendEmpty,
 } from "./http.ts";
@@ -100,7 +99,6 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
       return;
     }
     const arrival = arrive(request, response, options);
-    response.setHeader("x-request-id", arrival.requestId);
     if (isGrpc(request)) readableGrpcMessage(response);
     dropEndlessTimeout(request);
     // connect-node does not know the absolute form of a target (RFC 9112, 3.2.2), which proxies send.
@@ -138,7 +136,7 @@ function arrive(
 ): Arrival {
   const controller = new AbortController();
   const arrival: Arrival = {
-    requestId: requestIdFrom(headerOf(request, "x-request-id")),
+    requestId: String(response.getHeader("x-request-id")),
     refusal: gate(request),
     signal: controller.signal,
     started: false,

@@ -1,6 +1,7 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { openaiErrorBody } from "../errors.ts";
+import { requestIdFrom } from "../request-context.ts";
 import { createDispatcher, type Dispatcher } from "../services/dispatcher.ts";
 import type { ServiceImplementation } from "../services/handlers.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -105,6 +106,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     port: options.port,
     limits,
     handler: inFlight.track((request, response) => {
+      response.setHeader("x-request-id", requestIdFrom(headerOf(request, "x-request-id")));
       if (origins.preflight(request, response)) return;
       origins.apply(request, response);
       adapter(request, response);
