@@ -42,10 +42,15 @@ export const defaultRestLimits: RestLimits = {
 /** The defaults with some of them replaced. Throws RangeError for a limit that is no sane number. */
 export function restLimits(overrides: Partial<RestLimits> = {}): RestLimits {
   const limits = { ...defaultRestLimits, ...overrides };
+  checkLimits(limits);
+  return limits;
+}
+
+/** Throws RangeError for a limit that is no whole number, is below its least value or too long for a timer. */
+export function checkLimits(limits: object, least: (name: string) => number = () => 1): void {
   for (const [name, value] of Object.entries(limits)) {
-    if (!Number.isInteger(value) || value < 1 || value > maxTimerMs) {
-      throw new RangeError(`${name} ${value} is not a whole number from 1 to ${maxTimerMs}`);
+    if (!Number.isInteger(value) || value < least(name) || value > maxTimerMs) {
+      throw new RangeError(`${name} ${value} is not a whole number from ${least(name)} to ${maxTimerMs}`);
     }
   }
-  return limits;
 }

@@ -20,14 +20,7 @@ import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
 import { fromConnectError, toConnectError } from "./connect-errors.ts";
 import { dropEndlessTimeout, isGrpc, readableGrpcMessage, refuseUnknownGrpc } from "./grpc-http.ts";
-import {
-  breakOff,
-  type HttpHandler,
-  type HttpRequest,
-  type HttpResponse,
-  pathOf,
-  sendEmpty,
-} from "./http.ts";
+import { breakOff, type HttpHandler, type HttpRequest, type HttpResponse, pathOf, sendEmpty } from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
 
 /** How connect-node types a response: one that either HTTP version can be. */

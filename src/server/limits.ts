@@ -1,3 +1,5 @@
+import { checkLimits } from "../rest/limits.ts";
+
 /**
  * The bounds of the server, all in one place. Each has a default that suits
  * one machine behind no proxy or behind a common load balancer.
@@ -32,8 +34,6 @@ export interface ServerLimits {
 }
 
 const mebibyte = 1 << 20;
-/** Node's timers overflow beyond this and fire at once. */
-const maxTimerMs = 2 ** 31 - 1;
 
 export const defaultLimits: ServerLimits = {
   firstByteTimeoutMs: 10_000,
@@ -54,11 +54,6 @@ export const defaultLimits: ServerLimits = {
 /** The defaults with some of them replaced. Throws RangeError for a limit that is no sane number. */
 export function serverLimits(overrides: Partial<ServerLimits> = {}): ServerLimits {
   const limits = { ...defaultLimits, ...overrides };
-  for (const [name, value] of Object.entries(limits)) {
-    const least = name === "drainMs" || name === "flushMs" ? 0 : 1;
-    if (!Number.isInteger(value) || value < least || value > maxTimerMs) {
-      throw new RangeError(`${name} ${value} is not a whole number from ${least} to ${maxTimerMs}`);
-    }
-  }
+  checkLimits(limits, (name) => (name === "drainMs" || name === "flushMs" ? 0 : 1));
   return limits;
 }
