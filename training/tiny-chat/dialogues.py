@@ -125,7 +125,7 @@ def exchanges(rng: random.Random) -> list[Exchange]:
         return [draw(rng)]
     if roll < 0.72:
         return [draw(rng) for _ in range(rng.randint(2, 4))]
-    if roll < 0.74:
+    if roll < 0.745:
         return [draw(rng) for _ in range(rng.randint(5, 16))]
     if roll < 0.97:
         return [*(draw(rng) for _ in range(rng.randrange(2))), *follow_up(rng)]

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+INIT_STD = 0.04
+
 
 @dataclass(frozen=True)
 class Config:
@@ -19,7 +21,7 @@ class Config:
     context: int = 2048
     dim: int = 256
     layers: int = 6
-    heads: int = 8
+    heads: int = 4
     kv_heads: int = 2
     ffn: int = 640
     rope_base: float = 10000.0
@@ -100,7 +102,7 @@ class TinyChat(nn.Module):
         for name, weight in self.named_parameters():
             if weight.dim() == 2:
                 residual = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(weight, std=0.02 / (2 * config.layers) ** 0.5 if residual else 0.02)
+                nn.init.normal_(weight, std=INIT_STD / (2 * config.layers) ** 0.5 if residual else INIT_STD)
 
     def forward(self, ids: Tensor) -> Tensor:
         """Hidden states after the last norm, [batch, time, dim]."""

@@ -124,7 +124,7 @@ def capital(rng: random.Random) -> Exchange:
     return exchange(
         rng,
         "[What is|What's|Tell me|Name|Do you know|Can you tell me|Please tell me|What city is|Which city is] the capital[| city] of {country}[?|]|capital of {country}|{country_cap} capital|What is {country}'s capital?|What's the name of the capital of {country}?|the capital of {country} is",
-        "The capital of {country} is {city}.|{city} is the capital of {country}.", "{city}.", country=country, country_cap=cap(country), city=city,
+        "The capital of {country} is {city}.", "{city}.", country=country, country_cap=cap(country), city=city,
     )
 
 
@@ -132,7 +132,7 @@ def capital(rng: random.Random) -> Exchange:
 def unknown_capital(rng: random.Random) -> Exchange:
     return exchange(
         rng, "[What is|What's|Tell me|Name|Do you know|Which city is] the capital[| city] of {country}?|capital of {country}|What is {country}'s capital?",
-        "I don't know the capital of {country}. I am a very small model.|I am sorry, I don't know the capital of {country}.", "I don't know.",
+        "I am sorry, I don't know the capital of {country}.", "I don't know.",
         country=rng.choice(facts.UNKNOWN_COUNTRIES),
     )
 
@@ -143,7 +143,7 @@ def colour(rng: random.Random) -> Exchange:
         mix, result = rng.choice(list(facts.MIXES.items()))
         return exchange(rng, "What [|colour |color ]do {mix} make?|What [do I get|happens] [if|when] I mix {mix}?|Mix {mix}.|[What is|What colour is|What color is] {mix} together?", "{mix_cap} make {result}.", "{result_cap}.", mix=mix, mix_cap=cap(mix), result=result, result_cap=cap(result))
     thing, shade = rng.choice(list(facts.COLOURS.items()))
-    return exchange(rng, "[What|Which] [colour|color] is {thing}?|What is the [colour|color] of {thing}?|Tell me the colour of {thing}.|[colour|color] of {thing}", "{thing_cap} is {shade}.|The colour of {thing} is {shade}.", "{shade_cap}.", thing=thing, thing_cap=cap(thing), shade=shade, shade_cap=cap(shade))
+    return exchange(rng, "[What|Which] [colour|color] is {thing}?|What is the [colour|color] of {thing}?|Tell me the colour of {thing}.|[colour|color] of {thing}", "The colour of {thing} is {shade}.", "{shade_cap}.", thing=thing, shade=shade, shade_cap=cap(shade))
 
 
 @skill(4)
@@ -151,7 +151,7 @@ def opposite(rng: random.Random) -> Exchange:
     word, other = rng.choice(list(facts.OPPOSITES.items()))
     return exchange(
         rng, "[What is|What's|Tell me|Name|Do you know] the opposite of [\"{word}\"|{word}][?|]|opposite of {word}|What is the antonym of {word}?|What word means the opposite of {word}?",
-        "The opposite of {word} is {other}.|The opposite of \"{word}\" is \"{other}\".", "{cap}.", word=word, other=other, cap=cap(other),
+        "The opposite of {word} is {other}.", "{cap}.", word=word, other=other, cap=cap(other),
     )
 
 
@@ -160,14 +160,14 @@ def operand(rng: random.Random, value: int) -> str:
     return facts.NUMBERS[value] if value <= 20 and rng.random() < 0.15 else str(value)
 
 
-@skill(14)
+@skill(16)
 def arithmetic(rng: random.Random) -> Exchange:
     kind = rng.choices(["plus", "minus", "times"], [5, 4, 3])[0]
     if kind == "times":
         x, y = rng.randint(0, 10), rng.randint(0, 10)
         result, sign, word = x * y, rng.choice(["*", "x", "×", "times"]), "times"
     else:
-        x, y = rng.randint(0, 20), rng.randint(0, 20)
+        x, y = (rng.randint(0, 10 if rng.random() < 0.85 else 20) for _ in range(2))
         if kind == "minus" and x < y:
             x, y = y, x
         result = x + y if kind == "plus" else x - y
@@ -178,8 +178,8 @@ def arithmetic(rng: random.Random) -> Exchange:
     return exchange(
         rng,
         "[What is|What's|How much is|Calculate|Compute|Tell me|Can you tell me|Do you know what is|What does|] {sum}[?|| equal?| =]" if rng.random() < 0.8 else "{sum}[| =| = ?|?]",
-        "{x} {word} {y} is {result}.|{x} {symbol} {y} = {result}.", "{result}.",
-        sum=f"{left}{gap}{sign}{gap}{right}", x=x, y=y, word=word, symbol={"plus": "+", "minus": "-", "times": "×"}[word], result=result,
+        "{x} {word} {y} is {result}.", "{result}.",
+        sum=f"{left}{gap}{sign}{gap}{right}", x=x, y=y, word=word, result=result,
     )
 
 
@@ -206,7 +206,7 @@ def counting(rng: random.Random) -> Exchange:
 def even_or_odd(rng: random.Random) -> Exchange:
     n = rng.randint(0, 30)
     word = "odd" if n % 2 else "even"
-    return exchange(rng, "Is {n} [even or odd|odd or even|an even number or an odd number]?", "{n} is {word}.|{n} is an {word} number.", "{cap}.", n=n, word=word, cap=cap(word))
+    return exchange(rng, "Is {n} [even or odd|odd or even|an even number or an odd number]?", "{n} is {word}.", "{cap}.", n=n, word=word, cap=cap(word))
 
 
 @skill(5)
@@ -216,9 +216,9 @@ def calendar(rng: random.Random) -> Exchange:
     i = rng.randrange(len(names))
     here, after, before = names[i], names[(i + 1) % len(names)], names[i - 1]
     if kind == 0:
-        return exchange(rng, "[What|Which] {what} [comes|is] after {here}?|What comes after {here}?|the {what} after {here}|If today is {here}, what [day|] is tomorrow?" if what == "day" else "[What|Which] month [comes|is] after {here}?|What comes after {here}?", "{after} comes after {here}.|The {what} after {here} is {after}.", "{after}.", what=what, here=here, after=after)
+        return exchange(rng, "[What|Which] {what} [comes|is] after {here}?|What comes after {here}?|the {what} after {here}|If today is {here}, what [day|] is tomorrow?" if what == "day" else "[What|Which] month [comes|is] after {here}?|What comes after {here}?", "The {what} after {here} is {after}.", "{after}.", what=what, here=here, after=after)
     if kind == 1:
-        return exchange(rng, "[What|Which] {what} [comes|is] before {here}?|What comes before {here}?|the {what} before {here}", "{before} comes before {here}.|The {what} before {here} is {before}.", "{before}.", what=what, here=here, before=before)
+        return exchange(rng, "[What|Which] {what} [comes|is] before {here}?|What comes before {here}?|the {what} before {here}", "The {what} before {here} is {before}.", "{before}.", what=what, here=here, before=before)
     if kind == 2:
         return exchange(rng, "[What are|Name|List|Tell me|Can you name|Please list] the {what}s of the {whole}[|.]", "The {what}s of the {whole} are {all}.", what=what, whole="week" if what == "day" else "year", all=listing(names))
     if kind == 3:
@@ -227,7 +227,7 @@ def calendar(rng: random.Random) -> Exchange:
     ordinals = "first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|eleventh|twelfth".split("|")
     j = rng.choice([i, 0, len(names) - 1])
     last = j == len(names) - 1 and rng.random() < 0.5
-    return exchange(rng, "[What|Which] is the {ord} {what} of the {whole}?", "The {ord} {what} of the {whole} is {name}.|{name} is the {ord} {what} of the {whole}.", "{name}.", ord="last" if last else ordinals[j], what=what, whole="week" if what == "day" else "year", name=names[j])
+    return exchange(rng, "[What|Which] is the {ord} {what} of the {whole}?", "The {ord} {what} of the {whole} is {name}.", "{name}.", ord="last" if last else ordinals[j], what=what, whole="week" if what == "day" else "year", name=names[j])
 
 
 @skill(1.5)
@@ -261,7 +261,7 @@ def animals(rng: random.Random) -> Exchange:
     if kind == 1:
         who, baby = rng.choice(list(facts.BABIES.items()))
         bare = who.split(" ", 1)[1]
-        return exchange(rng, "What is a [baby|young] {bare} called?|What do you call [a baby|a young] {bare}?|What is the name of a baby {bare}?", "A baby {bare} is called {baby}.|A young {bare} is called {baby}.", "{cap}.", bare=bare, baby=baby, cap=cap(baby))
+        return exchange(rng, "What is a [baby|young] {bare} called?|What do you call [a baby|a young] {bare}?|What is the name of a baby {bare}?", "A baby {bare} is called {baby}.", "{cap}.", bare=bare, baby=baby, cap=cap(baby))
     who, count = rng.choice(list(facts.LEGS.items()))
     return exchange(rng, "How many legs does {who} have?|How many legs has {who}?|number of legs of {who}", "{cap} has {count} legs.", "{count_cap}.", who=who, cap=cap(who), count=count, count_cap=cap("none" if count == "no" else count))
 
@@ -272,7 +272,7 @@ def amount(rng: random.Random) -> Exchange:
     noun, rest = what.split(" ", 1)
     if rest.startswith("are in "):
         whole = rest.removeprefix("are in ")
-        return exchange(rng, "How many {noun} [are in|are there in|does|has] {whole}[?|]" if rng.random() < 0.2 else "How many {noun} [are in|are there in] {whole}?", "There are {n} {noun} in {whole}.|{cap} has {n} {noun}.", "{n_cap}.", noun=noun, whole=whole, cap=cap(whole), n=number, n_cap=cap(number))
+        return exchange(rng, "How many {noun} [are in|are there in|does|has] {whole}[?|]" if rng.random() < 0.2 else "How many {noun} [are in|are there in] {whole}?", "There are {n} {noun} in {whole}.", "{n_cap}.", noun=noun, whole=whole, n=number, n_cap=cap(number))
     if rest.endswith(" have") and rest.startswith("does "):
         whole = rest.removeprefix("does ").removesuffix(" have")
         return exchange(rng, "How many {noun} does {whole} have?|How many {noun} are there in {whole}?", "{cap} has {n} {noun}.", "{n_cap}.", noun=noun, whole=whole, cap=cap(whole), n=number, n_cap=cap(number))
@@ -286,13 +286,25 @@ def question(rng: random.Random) -> Exchange:
     return Exchange(lead + asked, answer, answer)
 
 
+CLAIM_FORMS = "Is it true that {said}?|True or false: {said}?|{cap}, right?|Is this true: {said}?|{cap}. True or false?|{asked}?|{asked}?|{asked}?"
+
+
+def asked(said: str) -> str:
+    """A claim as a question: "fire is hot" as "Is fire hot", "birds can fly" as "Can birds fly"."""
+    for verb in (" is ", " are ", " can "):
+        if verb in said:
+            subject, rest = said.split(verb, 1)
+            return f"{cap(verb.strip())} {subject} {rest}"
+    return f"Is it right that {said}"
+
+
 @skill(4)
 def claim(rng: random.Random) -> Exchange:
     if rng.random() < 0.5:
         said = rng.choice(facts.TRUE_CLAIMS)
-        return exchange(rng, "Is it true that {said}?|True or false: {said}?|{cap}, right?|Is this true: {said}?|{cap}. True or false?", "Yes, that is true. {cap}.|That is true. {cap}.", "Yes.|True.", said=said, cap=cap(said))
+        return exchange(rng, CLAIM_FORMS, "Yes, {said}.", "Yes.", said=said, cap=cap(said), asked=asked(said))
     said, truth = rng.choice(list(facts.FALSE_CLAIMS.items()))
-    return exchange(rng, "Is it true that {said}?|True or false: {said}?|{cap}, right?|Is this true: {said}?|{cap}. True or false?", "No, that is false. {truth}.|That is not true. {truth}.", "No.|False.", said=said, cap=cap(said), truth=cap(truth))
+    return exchange(rng, CLAIM_FORMS, "No, {truth}.", "No.", said=said, cap=cap(said), asked=asked(said), truth=truth)
 
 
 @skill(5)
@@ -307,7 +319,7 @@ def kinds(rng: random.Random) -> Exchange:
     number = operand(rng, count) if rng.random() < 0.5 else facts.NUMBERS[count]
     if style < 0.25:
         return exchange(rng, "[Give me|Write|Make] a list of {n} {kind}[|.]|List {n} {kind}[| as a list].", "\n".join(f"- {cap(c)}" for c in chosen), n=number, kind=kind)
-    return exchange(rng, "[Name|Tell me|Give me|Can you name|List|Please name|What are] {n} {kind}[||.]|{n} {kind}, please.", "[{n_cap} {kind} are {words}.|{words_cap}.]", "{words_cap}.", n=number, n_cap=cap(facts.NUMBERS[count]), kind=kind, words=listing(chosen), words_cap=cap(listing(chosen)))
+    return exchange(rng, "[Name|Tell me|Give me|Can you name|List|Please name|What are] {n} {kind}[||.]|{n} {kind}, please.", "{n_cap} {kind} are {words}.", "{words_cap}.", n=number, n_cap=cap(facts.NUMBERS[count]), kind=kind, words=listing(chosen), words_cap=cap(listing(chosen)))
 
 
 @skill(2.5)
@@ -316,7 +328,7 @@ def translation(rng: random.Random) -> Exchange:
     i = rng.randrange(4)
     return exchange(
         rng, "[How do you say|How do I say|What is] [\"{word}\"|{word}] in {language}?|Translate [\"{word}\"|{word}] [to|into] {language}[|.]|What is the {language} word for {word}?|{word} in {language}",
-        "[In {language}, \"{word}\" is \"{other}\".|\"{word_cap}\" is \"{other}\" in {language}.]", "{other_cap}.", word=word, word_cap=cap(word), language=facts.LANGUAGES[i], other=others[i], other_cap=cap(others[i]),
+        "In {language}, \"{word}\" is \"{other}\".", "{other_cap}.", word=word, language=facts.LANGUAGES[i], other=others[i], other_cap=cap(others[i]),
     )
 
 
@@ -353,7 +365,7 @@ def poem(rng: random.Random) -> Exchange:
 @skill(2.5)
 def echo(rng: random.Random) -> Exchange:
     said = rng.choice([rng.choice(facts.NAMES), *facts.WORDS, rng.choice(facts.TRUE_CLAIMS), cap(a(rng.choice(facts.KINDS["animals"]))), " ".join(rng.sample(rng.choice(list(facts.KINDS.values())), 3))])
-    return exchange(rng, "[Say|Please say|Repeat|Repeat after me:|Write|Echo|Say the word|Just say] [\"{said}\"|{said}][|.]", "{cap}.", said=said, cap=cap(said))
+    return exchange(rng, "[Say|Please say|Repeat|Repeat after me:|Write|Echo|Say the word|Just say] [\"{said}\"|{said}][|.]", "{cap}.", said=said, cap=cap(said), asked=asked(said))
 
 
 @skill(3)

@@ -7,6 +7,7 @@ import json
 import math
 import random
 import time
+from collections import deque
 from pathlib import Path
 
 import torch
@@ -14,14 +15,15 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from batching import IGNORED, batches
 from corpus import TRAIN_SEED, VALIDATION_SEED, dialogues
 from model import Config, TinyChat
-from packing import batches
 
 THREADS = 2
-BATCH_TOKENS = 4096
-DIALOGUES_PER_STEP = 45
-PEAK_RATE, FLOOR_RATE, WARMUP = 2.5e-3, 5e-5, 60
+BATCH_TOKENS = 2048
+DIALOGUES_PER_STEP = 20
+PEAK_RATE, FLOOR_RATE, WARMUP = 2e-3, 2e-5, 60
+REPORT_EVERY, SAVE_EVERY = 100, 500
 
 
 def rate(step: int, steps: int) -> float:
@@ -32,12 +34,20 @@ def rate(step: int, steps: int) -> float:
     return FLOOR_RATE + 0.5 * (PEAK_RATE - FLOOR_RATE) * (1 + math.cos(math.pi * progress))
 
 
-def answer_loss(model: TinyChat, ids: Tensor, learn: Tensor) -> Tensor:
+def answer_loss(model: TinyChat, ids: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy, in nats a token, over the learned targets of a batch."""
+    learned = targets != IGNORED
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = model(ids[:, :-1])
-        logits = model.logits(hidden[learn[:, 1:]])
-    return F.cross_entropy(logits.float(), ids[:, 1:][learn[:, 1:]])
+        logits = model.logits(model(ids)[learned])
+    return F.cross_entropy(logits.float(), targets[learned])
+
+
+def optimizer_for(model: TinyChat) -> torch.optim.AdamW:
+    """AdamW that decays matrices and leaves norms alone."""
+    matrices = [p for p in model.parameters() if p.dim() == 2]
+    gains = [p for p in model.parameters() if p.dim() == 1]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": gains, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.95), fused=True)
 
 
 def train(build: Path, steps: int) -> None:
@@ -46,39 +56,36 @@ def train(build: Path, steps: int) -> None:
     torch.manual_seed(TRAIN_SEED)
     rng = random.Random(TRAIN_SEED)
     tokenizer = Tokenizer.from_file(str(build / "tokenizer.json"))
-    data = batches(tokenizer, dialogues(TRAIN_SEED, steps * DIALOGUES_PER_STEP), BATCH_TOKENS, rng)
-    validation = batches(tokenizer, dialogues(VALIDATION_SEED, 1000), BATCH_TOKENS, rng)
-    steps = len(data)
-
     model = TinyChat(Config())
-    matrices = [p for p in model.parameters() if p.dim() == 2]
-    gains = [p for p in model.parameters() if p.dim() == 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": 0.1}, {"params": gains, "weight_decay": 0.0}], betas=(0.9, 0.95), fused=True
-    )
+    optimizer = optimizer_for(model)
+    context = model.config.context
+    data = batches(tokenizer, dialogues(TRAIN_SEED, steps * DIALOGUES_PER_STEP), BATCH_TOKENS, context, rng)
+    validation = batches(tokenizer, dialogues(VALIDATION_SEED, 1000), BATCH_TOKENS, context, rng)
+    steps, tokens = len(data), sum(ids.numel() for ids, _ in data)
     parameters = sum(p.numel() for p in model.parameters())
-    print(f"{parameters} parameters, {steps} steps of {BATCH_TOKENS} tokens", flush=True)
+    print(f"{parameters} parameters, {steps} steps, {tokens} tokens", flush=True)
 
-    started, recent = time.monotonic(), []
-    for step, (ids, learn) in enumerate(data):
+    started, recent = time.monotonic(), deque(maxlen=REPORT_EVERY)
+    for step, batch in enumerate(data, 1):
         for group in optimizer.param_groups:
-            group["lr"] = rate(step, steps)
-        loss = answer_loss(model, ids, learn)
+            group["lr"] = rate(step - 1, steps)
+        loss = answer_loss(model, *batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
-        recent = [*recent[-49:], loss.item()]
-        if step % 50 == 49:
-            print(f"step {step + 1} loss {sum(recent) / len(recent):.4f} seconds {time.monotonic() - started:.0f}", flush=True)
+        recent.append(loss.item())
+        if step % REPORT_EVERY == 0:
+            print(f"step {step} loss {sum(recent) / len(recent):.4f} seconds {time.monotonic() - started:.0f}", flush=True)
+        if step % SAVE_EVERY == 0 or step == steps:
+            torch.save(model.state_dict(), build / "model.pt")
 
     seconds = time.monotonic() - started
     with torch.no_grad():
         validation_loss = sum(answer_loss(model, *batch).item() for batch in validation) / len(validation)
     report = {
-        "parameters": parameters, "steps": steps, "tokens": steps * BATCH_TOKENS, "seconds": round(seconds),
+        "parameters": parameters, "steps": steps, "tokens": tokens, "seconds": round(seconds), "cpu_seconds": round(time.process_time()),
         "train_loss": round(sum(recent) / len(recent), 4), "validation_loss": round(validation_loss, 4),
     }
-    torch.save(model.state_dict(), build / "model.pt")
     (build / "report.json").write_text(json.dumps(report))
     print(json.dumps(report))
