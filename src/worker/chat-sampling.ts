@@ -65,5 +65,8 @@ function biasOf(request: CreateChatCompletionRequest, context: SamplingContext):
   if (request.ignoreEos === true) {
     for (const token of context.endTokens()) bias.set(token, Number.NEGATIVE_INFINITY);
   }
+  if (bias.size >= context.vocabularySize && [...bias.values()].every((value) => value === Number.NEGATIVE_INFINITY)) {
+    throw new LoquiError("invalid_request", "logit_bias bans every token of the vocabulary", { param: "logit_bias" });
+  }
   return bias;
 }

@@ -86,6 +86,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   let current: WorkerProcess | undefined;
   let waiting = Promise.withResolvers<ReadyWorker>();
   let bringingUp: Promise<void> | undefined;
+  let stopping: Promise<void> | undefined;
   /** Aborted when the worker is no longer wanted. */
   let wanted = new AbortController();
 
@@ -186,6 +187,18 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     if (path !== undefined) await rm(path, { recursive: true, force: true });
   }
 
+  async function end(): Promise<void> {
+    await current?.stop();
+    await bringingUp;
+    current = undefined;
+    worker = undefined;
+    lastError = undefined;
+    await removeFolder();
+    options.onEvent({ type: "stopped" });
+    state = "available";
+    stopping = undefined;
+  }
+
   return {
     get state() {
       return state;
@@ -216,16 +229,11 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       wanted.abort();
       waiting.reject(unloading());
     },
-    async stop() {
+    stop() {
       this.retire();
-      await current?.stop();
-      await bringingUp;
-      current = undefined;
-      worker = undefined;
-      lastError = undefined;
-      await removeFolder();
-      if (state === "unloading") options.onEvent({ type: "stopped" });
-      state = "available";
+      // One end for all who ask: a second must not overtake the first and leave it to a worker that was started since.
+      if (state === "unloading") stopping ??= end();
+      return stopping ?? Promise.resolve();
     },
   };
 }

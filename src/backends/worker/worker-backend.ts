@@ -76,6 +76,8 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
   let inFlight = 0;
   let disposed = false;
   let onIdle: () => void = () => {};
+  /** The unloading that goes on: all who ask for one share it, and its wait. */
+  let unloading: Promise<void> | undefined;
 
   const supervisor = createSupervisor({
     loadTimeoutMs: options.loadTimeoutMs ?? 600_000,
@@ -232,8 +234,15 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     },
     async unload({ force, signal }) {
       supervisor.retire();
-      const ended = (force ? Promise.resolve() : idle()).then(() => supervisor.stop());
-      await waitFor(ended, signal);
+      while (supervisor.state === "unloading") {
+        unloading ??= idle()
+          .then(() => supervisor.stop())
+          .finally(() => {
+            unloading = undefined;
+          });
+        if (force) onIdle();
+        await waitFor(unloading, signal);
+      }
     },
     call: answers,
     async [Symbol.asyncDispose]() {

@@ -404,7 +404,9 @@ function nativeSampler(sampler: LlamaSampler): AddonSampler {
 }
 
 function samplerConfig(sampling: Sampling, history: Uint32Array): SamplerConfig {
-  const config: SamplerConfig = { temperature: sampling.temperature, seed: foldSeed(sampling.seed) };
+  // Logits divided by less than this overflow to infinity and their softmax to NaN; the draw would be greedy anyhow.
+  const temperature = sampling.temperature < 1e-6 ? 0 : sampling.temperature;
+  const config: SamplerConfig = { temperature, seed: foldSeed(sampling.seed) };
   if (sampling.topK > 0) config.topK = sampling.topK;
   if (sampling.topP < 1) config.topP = sampling.topP;
   if (sampling.minP > 0) config.minP = sampling.minP;

@@ -342,6 +342,55 @@ describe("the life of a worker", () => {
     });
   });
 
+  test("unloading twice is one unloading, whatever comes between", async () => {
+    await using worker = testWorker({ reply: ["ok"] }, { drainMs: 60_000 });
+    const { backend } = worker;
+    await backend.load(never);
+    const first = backend.unload({ force: true, signal: never });
+    const second = backend.unload({ force: false, signal: never });
+    await Promise.race([first, second]);
+    const loads = Promise.all([backend.load(never), backend.load(never)]);
+    await Promise.all([first, second, loads]);
+    expect(backend.state).toBe("ready");
+    expect(worker.log.filter((line) => line.msg === "loading the model").length).toBe(2);
+    expect(textOf(await chat(backend, ask("Hi")))).toBe("ok");
+  });
+
+  test("an unloading that waits is ended by one that forces, and harms no later worker", async () => {
+    await using worker = testWorker(
+      { reply: ["on ", "and "], loop: true },
+      { drainMs: 60_000, parameters: { n_ctx: 32_768 } },
+    );
+    const { backend } = worker;
+    await backend.load(never);
+    const running = collect(stream(backend, ask("Hi")));
+    running.catch(() => {});
+    await until("it is in flight", () => backend.inFlight === 1);
+    const patient = backend.unload({ force: false, signal: never });
+    const forced = backend.unload({ force: true, signal: never });
+    await Promise.all([patient, forced]);
+    expect(await failure(running)).toMatchObject({ kind: "model_unavailable" });
+    expect(textOf(await chat(backend, ask("Hi", { maxTokens: 2 })))).toBe("on and ");
+  });
+
+  test("unloading what is not loaded does nothing, and a call beside it is answered", async () => {
+    await using worker = testWorker();
+    const { backend } = worker;
+    const unloaded = backend.unload({ force: false, signal: never });
+    const answer = chat(backend, ask("Hi"));
+    await unloaded;
+    expect(textOf(await answer)).toBe("Hello, world!");
+  });
+
+  test("waiting for a load with a signal that is aborted leaves no unhandled rejection", async () => {
+    await using worker = testWorker();
+    const { backend } = worker;
+    await backend.load(never);
+    const unloaded = backend.unload({ force: false, signal: never });
+    await expect(backend.load(AbortSignal.abort(new Error("gone")))).rejects.toThrow("gone");
+    await unloaded;
+  });
+
   test("a file that is no model fails at once, and says so", async () => {
     await using worker = testWorker((path) => writeFileSync(path, "this is no GGUF file at all"));
     const { backend } = worker;
