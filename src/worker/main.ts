@@ -75,7 +75,7 @@ async function serve({ model, limits }: WorkerConfig, path: string): Promise<Wor
   return info;
 }
 
-/** Equal for workers that answer equal requests and seeds alike. */
+/** Of the model's shape and how it is loaded; files of one shape with other weights have the same. */
 function fingerprintOf({ chatTemplate, defaults }: WorkerModel, engine: TokenEngine): string {
   const { contextLength, sequences, batchSize, info } = engine;
   const configuration = JSON.stringify([info, contextLength, sequences, batchSize, chatTemplate, defaults]);
