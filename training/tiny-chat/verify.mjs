@@ -52,7 +52,8 @@ const isSentence = (text) => /^[\p{Lu}\d"'{[-]|^loqui/u.test(text) && /[.!?}\])"
 function checkTokenizer() {
   const wrong = fixture.texts.filter(({ text, ids }) => model.tokenize(text, true).join() !== ids.join());
   report("token ids agree with tokenizers", fixture.texts.length - wrong.length, fixture.texts.length);
-  for (const { text, ids } of wrong.slice(0, 5)) console.log(JSON.stringify({ text, ids, got: model.tokenize(text, true) }));
+  for (const { text, ids } of wrong.slice(0, 5))
+    console.log(JSON.stringify({ text, ids, got: model.tokenize(text, true) }));
 }
 
 async function checkNumbers() {
@@ -69,7 +70,12 @@ async function checkNumbers() {
     else console.log(`PyTorch: ${model.detokenize(greedy)}\nllama:   ${model.detokenize(made)}`);
   }
   report("greedy continuations agree with PyTorch", agreeing, fixture.continuations.length);
-  report("top logits agree with PyTorch", worst <= LOGIT_TOLERANCE ? 1 : 0, 1, `largest difference ${worst.toFixed(3)}`);
+  report(
+    "top logits agree with PyTorch",
+    worst <= LOGIT_TOLERANCE ? 1 : 0,
+    1,
+    `largest difference ${worst.toFixed(3)}`,
+  );
 }
 
 async function checkAnswers() {
@@ -103,7 +109,8 @@ async function checkSampling() {
 }
 
 async function checkLongPrompts() {
-  const sentence = "The committee met on Tuesday to discuss the budget, and after two hours nobody agreed on anything. ";
+  const sentence =
+    "The committee met on Tuesday to discuss the budget, and after two hours nobody agreed on anything. ";
   const long = [
     `${sentence.repeat(20)}\n\nSummarize this text.`,
     `Please read this:\n\n${sentence.repeat(45)}`,
@@ -112,7 +119,9 @@ async function checkLongPrompts() {
   ].map((user) => [{ role: "user", content: user }]);
   long.push(
     Array.from({ length: 41 }, (_, i) =>
-      i % 2 ? { role: "assistant", content: "I am fine, thank you!" } : { role: "user", content: i === 40 ? "What is 2 + 3?" : "How are you?" },
+      i % 2
+        ? { role: "assistant", content: "I am fine, thank you!" }
+        : { role: "user", content: i === 40 ? "What is 2 + 3?" : "How are you?" },
     ),
   );
   let ends = 0;
