@@ -11,7 +11,7 @@ import train_tokenizer
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
 MODEL = HERE.parent.parent / "models" / "tiny-chat" / "tiny-chat-q8_0.gguf"
-STEPS = 1500
+STEPS = 3300
 
 if __name__ == "__main__":
     train_tokenizer.write(BUILD)
