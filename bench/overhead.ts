@@ -3,7 +3,7 @@
  * (SSE) and gRPC, against a bare loop over the same engine, on a random model
  * of 135 million parameters (Q8_0) at 1, 4 and 16 streams.
  *
- *   npm run bench -- overhead [--rounds 5] [--tokens 128] [--streams 1,4,16]
+ *   npm run bench -- overhead [--rounds 5] [--tokens 128] [--streams 1,4,16] [--threads 2]
  *
  * Each round runs the loop, REST and gRPC in turn, in another order each time;
  * the loop has a process of its own with the worker's environment. Prompts
@@ -26,13 +26,14 @@ const { values } = parseArgs({
     rounds: { type: "string", default: "5" },
     tokens: { type: "string", default: "128" },
     streams: { type: "string", default: "1,4,16" },
+    threads: { type: "string", default: "2" },
   },
 });
 const rounds = Number(values.rounds);
 const tokens = Number(values.tokens);
 const streamCounts = values.streams.split(",").map(Number);
 const root = resolve(import.meta.dirname, "..");
-const threads = "2";
+const { threads } = values;
 
 const folder = join(tmpdir(), "loqui-bench");
 mkdirSync(folder, { recursive: true });
