@@ -10,14 +10,14 @@
  * differ in their first words, so that no prefix is cached. Reported are the
  * medians over the rounds, of the figures and of each round's ratio.
  */
-import { type ChildProcess, fork, spawn } from "node:child_process";
-import { existsSync, mkdirSync } from "node:fs";
+import { fork } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { addonEnvironment } from "../src/engines/llama/addon-file.ts";
 import { shape135M, writeRandomModel } from "../test/support/gguf-random-model.ts";
+import { type SpawnedLoqui, spawnLoqui } from "../test/support/spawned-loqui.ts";
 import { grpcClient, promptTokens, restClient, type StreamTimes } from "./overhead/clients.ts";
 import type { LoopOrder, LoopReport } from "./overhead/engine-loop.ts";
 
@@ -32,7 +32,6 @@ const { values } = parseArgs({
 const rounds = Number(values.rounds);
 const tokens = Number(values.tokens);
 const streamCounts = values.streams.split(",").map(Number);
-const root = resolve(import.meta.dirname, "..");
 const { threads } = values;
 
 const folder = join(tmpdir(), "loqui-bench");
@@ -88,8 +87,7 @@ for (const streams of streamCounts) {
   }
 }
 loop.disconnect();
-server.process.kill("SIGTERM");
-await new Promise((done) => server.process.once("exit", done));
+await server.stop();
 process.exit(0);
 
 async function measureLoop(streams: number): Promise<Sample> {
@@ -116,26 +114,12 @@ async function measureClient(
   };
 }
 
-async function startServer(): Promise<{ url: string; process: ChildProcess }> {
+function startServer(): Promise<SpawnedLoqui> {
   const config = join(folder, "models.yaml");
-  const { writeFileSync } = await import("node:fs");
   const entry = { id: "m135", type: "chat", engine: "llama.cpp", source: { path: model }, preload: true };
   const parameters = { n_ctx: 1024, sequences: 16, threads: Number(threads) };
   writeFileSync(config, JSON.stringify({ models: [{ ...entry, parameters }] }));
-  const child = spawn(
-    process.execPath,
-    ["src/cli/main.ts", "serve", "--port", "0", "--config", config, "--models", "m135"],
-    {
-      cwd: root,
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, LOQUI_LOG_LEVEL: "warn" },
-    },
-  );
-  for await (const line of createInterface({ input: child.stdout })) {
-    const url = /^loqui listens on (http:\S+)/.exec(line)?.[1];
-    if (url !== undefined) return { url, process: child };
-  }
-  throw new Error("the server ended before it listened");
+  return spawnLoqui(["--config", config, "--models", "m135"]);
 }
 
 function median(values: readonly number[]): number {

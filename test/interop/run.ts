@@ -7,12 +7,12 @@
  * they need under `.cache/interop`. Writes JUnit XML into LOQUI_TEST_RESULTS
  * where that is set.
  */
-import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { createInterface } from "node:readline";
-import { writeInteropModels } from "./models.ts";
+import { usualScripts, writeScripts } from "../support/running-loqui.ts";
+import { spawnLoqui } from "../support/spawned-loqui.ts";
 
 const here = import.meta.dirname;
 const root = resolve(here, "../..");
@@ -22,7 +22,7 @@ mkdirSync(cache, { recursive: true });
 mkdirSync(results, { recursive: true });
 
 const scratch = mkdtempSync(join(tmpdir(), "loqui-interop-"));
-const server = await startServer(writeInteropModels(scratch));
+const server = await spawnLoqui(["--models", writeScripts(scratch, usualScripts).join(",")]);
 const environment = {
   ...process.env,
   LOQUI_TEST_URL: server.url,
@@ -36,25 +36,10 @@ try {
   failed = !runPytest() || failed;
   failed = !runGo() || failed;
 } finally {
-  server.process.kill("SIGTERM");
-  await server.exited;
+  await server.stop();
   rmSync(scratch, { recursive: true, force: true });
 }
 process.exitCode = failed ? 1 : 0;
-
-async function startServer(models: string[]): Promise<{ url: string; process: ChildProcess; exited: Promise<void> }> {
-  const child = spawn(process.execPath, ["src/cli/main.ts", "serve", "--port", "0", "--models", models.join(",")], {
-    cwd: root,
-    stdio: ["ignore", "pipe", "inherit"],
-    env: { ...process.env, LOQUI_LOG_LEVEL: "warn" },
-  });
-  const exited = new Promise<void>((done) => child.once("exit", () => done()));
-  for await (const line of createInterface({ input: child.stdout })) {
-    const url = /^loqui listens on (http:\S+)/.exec(line)?.[1];
-    if (url !== undefined) return { url, process: child, exited };
-  }
-  throw new Error("the server ended before it listened");
-}
 
 function runVitest(): boolean {
   return run("npx", ["vitest", "run", "--config", "test/interop/vitest.config.ts"], root);

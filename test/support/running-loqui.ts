@@ -21,11 +21,7 @@ export async function startWithScripts(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<RunningLoqui> {
   const folder = mkdtempSync(join(tmpdir(), "loqui-test-"));
-  const models = Object.entries(scripts).map(([name, script]) => {
-    const path = join(folder, `${name}.gguf`);
-    writeScriptedModel(path, script);
-    return path;
-  });
+  const models = writeScripts(folder, scripts);
   const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1", MODELS: models.join(",") };
   const loqui = await startLoqui(readSettings({ ...environment, ...settings }, {}, folder));
   await loqui.settled;
@@ -37,6 +33,15 @@ export async function startWithScripts(
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Writes a model for each script, named by its key, and returns their paths. */
+export function writeScripts(folder: string, scripts: Readonly<Record<string, Script>>): string[] {
+  return Object.entries(scripts).map(([name, script]) => {
+    const path = join(folder, `${name}.gguf`);
+    writeScriptedModel(path, script);
+    return path;
+  });
 }
 
 /** What `hello` answers, in its pieces: an emoji is split over two tokens. */
