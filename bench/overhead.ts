@@ -3,22 +3,25 @@
  * (SSE) and gRPC, against a bare loop over the same engine, on a random model
  * of 135 million parameters (Q8_0) at 1, 4 and 16 streams.
  *
- *   npm run bench -- overhead [--rounds 5] [--tokens 128] [--streams 1,4,16] [--threads 2]
+ *   npm run bench -- overhead [--rounds 5] [--tokens 128] [--streams 1,4,16] [--threads 2] [--against CHECKOUT]
  *
  * Each round runs the loop, REST and gRPC in turn, in another order each time;
  * the loop has a process of its own with the worker's environment. Prompts
  * differ in their first words, so that no prefix is cached. Reported are the
- * medians over the rounds, of the figures and of each round's ratio.
+ * medians over the rounds, of the figures and of each round's ratio. With
+ * `--against`, another checkout's server (installed, and built by `npm run
+ * build:llama` if this one is) is measured in the same rounds.
  */
 import { fork } from "node:child_process";
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { addonEnvironment } from "../src/engines/llama/addon-file.ts";
 import { shape135M, writeRandomModel } from "../test/support/gguf-random-model.ts";
 import { type SpawnedLoqui, spawnLoqui } from "../test/support/spawned-loqui.ts";
 import { grpcClient, promptTokens, restClient, type StreamTimes } from "./overhead/clients.ts";
+import { childrenOf, cpuTimeMs } from "./overhead/cpu-time.ts";
 import type { LoopOrder, LoopReport } from "./overhead/engine-loop.ts";
 
 const { values } = parseArgs({
@@ -27,6 +30,7 @@ const { values } = parseArgs({
     tokens: { type: "string", default: "128" },
     streams: { type: "string", default: "1,4,16" },
     threads: { type: "string", default: "2" },
+    against: { type: "string" },
   },
 });
 const rounds = Number(values.rounds);
@@ -42,67 +46,84 @@ if (!existsSync(model)) writeRandomModel(model, shape135M);
 interface Sample {
   readonly tokensPerSecond: number;
   readonly firstTokenMs: number;
+  /** CPU time per token, by process, in milliseconds. */
+  readonly cpuMs: Readonly<Record<string, number>>;
 }
 
 const loop = fork(join(import.meta.dirname, "overhead/engine-loop.ts"), [model, threads], {
   env: { ...process.env, ...addonEnvironment() },
 });
 await new Promise((ready) => loop.once("message", ready));
-const server = await startServer();
+const servers = new Map<string, SpawnedLoqui>([["", await startServer(resolve(import.meta.dirname, ".."))]]);
+if (values.against !== undefined) servers.set(" of the other", await startServer(resolve(values.against)));
 const content = (run: number) => `${run.toString(36).padStart(6, "0")} ${"the server is running ".repeat(4)}`;
 let run = 0;
-const length = await promptTokens(server.url, content(run++));
+let length = 0;
+for (const { url } of servers.values()) length = await promptTokens(url, content(run++));
 console.log(`prompt ${length} tokens, ${tokens} generated, ${rounds} rounds, ${threads} threads`);
 
-const sides = {
-  loop: (streams: number) => measureLoop(streams),
-  rest: (streams: number) => measureClient(streams, restClient(server.url)),
-  grpc: (streams: number) => measureClient(streams, grpcClient(server.url)),
-};
-type Side = keyof typeof sides;
-const names = Object.keys(sides) as Side[];
+const sides = new Map<string, (streams: number) => Promise<Sample>>([["loop", measureLoop]]);
+for (const [name, server] of servers) {
+  // Only now: a process that looks for the addon comes before the worker.
+  const [worker] = childrenOf(server.process.pid ?? 0);
+  const processes = { client: process.pid, front: server.process.pid, worker };
+  for (const [protocol, client] of [
+    ["REST", restClient],
+    ["gRPC", grpcClient],
+  ] as const) {
+    const ask = client(server.url);
+    sides.set(protocol + name, (streams) => measureClient(streams, ask, processes));
+  }
+}
 
 for (const streams of streamCounts) {
-  for (const side of names) await sides[side](streams);
-  const samples: Record<Side, Sample[]> = { loop: [], rest: [], grpc: [] };
+  for (const measure of sides.values()) await measure(streams);
+  const samples = new Map<string, Sample[]>([...sides.keys()].map((side) => [side, []]));
   for (let round = 0; round < rounds; round++) {
-    for (let turn = 0; turn < names.length; turn++) {
-      const side = names[(round + turn) % names.length] as Side;
-      samples[side].push(await sides[side](streams));
+    const turns = [...sides];
+    for (const [side, measure] of [...turns.slice(round % turns.length), ...turns.slice(0, round % turns.length)]) {
+      samples.get(side)?.push(await measure(streams));
     }
   }
-  const speed = (side: Side) => median(samples[side].map((sample) => sample.tokensPerSecond));
-  const first = (side: Side) => median(samples[side].map((sample) => sample.firstTokenMs));
-  const ratio = (side: Side) =>
-    median(samples[side].map((sample, i) => sample.tokensPerSecond / (samples.loop[i]?.tokensPerSecond ?? Number.NaN)));
-  const later = (side: Side) =>
-    median(samples[side].map((sample, i) => sample.firstTokenMs - (samples.loop[i]?.firstTokenMs ?? Number.NaN)));
-  console.log(
-    `${String(streams).padStart(2)} streams  loop ${speed("loop").toFixed(1)} tok/s, first ${first("loop").toFixed(1)} ms`,
-  );
-  for (const side of ["rest", "grpc"] as const) {
+  const loops = samples.get("loop") ?? [];
+  console.log(`${streams} streams`);
+  for (const [side, own] of samples) {
+    const speed = median(own.map((sample) => sample.tokensPerSecond));
+    const first = median(own.map((sample) => sample.firstTokenMs));
+    const ratio = median(own.map((sample, i) => sample.tokensPerSecond / (loops[i]?.tokensPerSecond ?? Number.NaN)));
+    const later = median(own.map((sample, i) => sample.firstTokenMs - (loops[i]?.firstTokenMs ?? Number.NaN)));
+    const cpu = Object.keys(own[0]?.cpuMs ?? {}).map(
+      (name) => `${name} ${median(own.map(({ cpuMs }) => cpuMs[name] ?? Number.NaN)).toFixed(2)}`,
+    );
     console.log(
-      `            ${side} ${speed(side).toFixed(1)} tok/s (${ratio(side).toFixed(3)}×), first ${first(side).toFixed(1)} ms (${later(side) >= 0 ? "+" : ""}${later(side).toFixed(1)} ms)`,
+      `  ${side.padEnd(18)} ${speed.toFixed(1)} tok/s (${ratio.toFixed(3)}×), first token ${first.toFixed(1)} ms (${later >= 0 ? "+" : ""}${later.toFixed(1)}), CPU ms a token: ${cpu.join(", ")}`,
     );
   }
 }
 loop.disconnect();
-await server.stop();
+for (const server of servers.values()) await server.stop();
 process.exit(0);
 
 async function measureLoop(streams: number): Promise<Sample> {
   const order: LoopOrder = { streams, tokens, promptTokens: length, first: run };
   run += streams;
   const report = new Promise<LoopReport>((done) => loop.once("message", (message) => done(message as LoopReport)));
+  const cpu = cpuMeter({ loop: loop.pid });
   loop.send(order);
   const { elapsedMs, firstTokenMs } = await report;
-  return { tokensPerSecond: (streams * tokens * 1000) / elapsedMs, firstTokenMs: median(firstTokenMs) };
+  return {
+    tokensPerSecond: (streams * tokens * 1000) / elapsedMs,
+    firstTokenMs: median(firstTokenMs),
+    cpuMs: cpu(streams * tokens),
+  };
 }
 
 async function measureClient(
   streams: number,
   ask: (content: string, tokens: number) => Promise<StreamTimes>,
+  processes: Readonly<Record<string, number | undefined>>,
 ): Promise<Sample> {
+  const cpu = cpuMeter(processes);
   const started = performance.now();
   const times = await Promise.all(Array.from({ length: streams }, () => ask(content(run++), tokens)));
   const elapsedMs = performance.now() - started;
@@ -111,15 +132,23 @@ async function measureClient(
   return {
     tokensPerSecond: (generated * 1000) / elapsedMs,
     firstTokenMs: median(times.map((time) => time.firstTokenMs)),
+    cpuMs: cpu(generated),
   };
 }
 
-function startServer(): Promise<SpawnedLoqui> {
+/** Meters the processes from now on: CPU time of each per token, in milliseconds. */
+function cpuMeter(processes: Readonly<Record<string, number | undefined>>): (tokens: number) => Record<string, number> {
+  const read = () => Object.entries(processes).map(([name, pid]) => [name, cpuTimeMs(pid ?? process.pid)] as const);
+  const before = read();
+  return (tokens) => Object.fromEntries(read().map(([name, ms], i) => [name, (ms - (before[i]?.[1] ?? 0)) / tokens]));
+}
+
+function startServer(checkout: string): Promise<SpawnedLoqui> {
   const config = join(folder, "models.yaml");
   const entry = { id: "m135", type: "chat", engine: "llama.cpp", source: { path: model }, preload: true };
   const parameters = { n_ctx: 1024, sequences: 16, threads: Number(threads) };
   writeFileSync(config, JSON.stringify({ models: [{ ...entry, parameters }] }));
-  return spawnLoqui(["--config", config, "--models", "m135"]);
+  return spawnLoqui(["--config", config, "--models", "m135"], checkout);
 }
 
 function median(values: readonly number[]): number {

@@ -69,6 +69,12 @@ const parameters = z.strictObject({
   threads: z.int().min(1).max(1024).optional(),
   /** Requests that wait; more are refused. */
   max_queue: z.int().min(0).max(1_000_000).default(256),
+  /**
+   * The chunks of streams are sent together where they come faster than this, but
+   * for the first and the last ones of each; 0 sends each at once. 30 times a
+   * second is smoother than anybody reads.
+   */
+  stream_interval_ms: z.int().min(0).max(10_000).default(30),
   /** A Jinja template to use instead of the model's own. */
   chat_template: z.string().min(1).max(262_144).optional(),
 });

@@ -8,8 +8,9 @@ import type { Registry } from "./registry.ts";
 export interface Gateway {
   /**
    * The response messages of the call: exactly one for a unary method. The
-   * request has a field `model`; a model of another type than the method needs
-   * is `unsupported`. Fills in the record's model and backend.
+   * request has a field `model`; throws `model_not_found` at once, and
+   * `unsupported` for a model of another type than the method needs. Fills in
+   * the record's model and backend.
    */
   call<I extends DescMessage, O extends DescMessage>(
     method: CallMethod<I, O>,
@@ -21,7 +22,7 @@ export interface Gateway {
 /** A gateway for the methods of one type of model, e.g. `chat`. */
 export function createGateway(registry: Registry, type: string): Gateway {
   return {
-    async *call(method, request, context) {
+    call(method, request, context) {
       context.record.model = request.model;
       const { model, backends } = registry.resolve(request.model);
       if (model.config.type !== type && model.config.type !== "multimodal") {
@@ -34,7 +35,7 @@ export function createGateway(registry: Registry, type: string): Gateway {
         throw new LoquiError("model_unavailable", `nothing answers for the model ${request.model}`);
       }
       context.record.backend = backend.id;
-      yield* backend.call(method, request, context);
+      return backend.call(method, request, context);
     },
   };
 }

@@ -1,22 +1,24 @@
 import type { Socket } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Call, CallSchema, CompleteSchema, type Reply, ReplySchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
+import { type Call, CallSchema, CompleteSchema, FailureSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import { encodeFailure } from "./failure.ts";
-import { createFrameReader, writeFrames } from "./frames.ts";
+import { createFrameReader, type Frame, FrameKind, writeFrames } from "./frames.ts";
 import type { CallResult, WorkerMethods } from "./method.ts";
+import type { Pace } from "./pace.ts";
 
 /**
  * Answers the one call of a connection. Closing the connection before the last
- * frame cancels the call, and so does its deadline.
+ * frame cancels the call, and so does its deadline. The first and
+ * the last messages are sent at once, the others at the worker's pace.
  */
-export function answerCall(socket: Socket, methods: WorkerMethods): void {
+export function answerCall(socket: Socket, methods: WorkerMethods, pace: Pace): void {
   const controller = new AbortController();
   let called = false;
-  const reader = createFrameReader((payload) => {
-    if (called) throw new RangeError("a connection carries one call");
+  const reader = createFrameReader(({ kind, payload }) => {
+    if (called || kind !== FrameKind.call) throw new RangeError("a connection carries one call");
     called = true;
-    void answer(socket, fromBinary(CallSchema, payload), methods, controller);
+    void answer(createOutbox(socket, pace), fromBinary(CallSchema, payload), methods, controller);
   });
   socket.on("data", (bytes) => {
     try {
@@ -31,13 +33,12 @@ export function answerCall(socket: Socket, methods: WorkerMethods): void {
   socket.on("error", () => {});
 }
 
-async function answer(socket: Socket, call: Call, methods: WorkerMethods, controller: AbortController): Promise<void> {
+async function answer(outbox: Outbox, call: Call, methods: WorkerMethods, controller: AbortController): Promise<void> {
   const { timeoutMs } = call;
   const timer =
     timeoutMs === undefined
       ? undefined
       : setTimeout(() => controller.abort(new LoquiError("timeout", "the deadline has passed")), timeoutMs);
-  const outbox = createOutbox(socket);
   try {
     const { last, totals } = await runMethod(outbox, call, methods, controller.signal);
     const complete = create(CompleteSchema, {
@@ -47,43 +48,46 @@ async function answer(socket: Socket, call: Call, methods: WorkerMethods, contro
       queueMs: totals.queueMs,
       firstTokenMs: totals.firstTokenMs,
     });
-    outbox.close([...last.map(messageFrame), frame({ case: "complete", value: complete })]);
+    outbox.close([
+      ...last.map(messageFrame),
+      { kind: FrameKind.complete, payload: toBinary(CompleteSchema, complete) },
+    ]);
   } catch (reason) {
     const error = toLoquiError(reason);
     if (error.kind === "internal") console.error(`request ${call.requestId}:`, error.cause ?? error);
-    outbox.close([frame({ case: "failure", value: encodeFailure(error) })]);
+    outbox.close([{ kind: FrameKind.failure, payload: toBinary(FailureSchema, encodeFailure(error)) }]);
   } finally {
     clearTimeout(timer);
-    socket.end();
   }
 }
 
 /** The frames of a call on their way out, in order. */
 interface Outbox {
-  add(frames: readonly Uint8Array[]): void;
+  add(frames: readonly Frame[]): void;
   /** Sends what is left and these, the last ones. */
-  close(frames: readonly Uint8Array[]): void;
+  close(frames: readonly Frame[]): void;
 }
 
-/**
- * Holds frames back to the end of this turn of the event loop. A token is
- * handed out in the turn in which the next decode is started: that comes first,
- * and writing to sockets and waking their readers goes on beside it.
- */
-function createOutbox(socket: Socket): Outbox {
-  let waiting: Uint8Array[] = [];
+function createOutbox(socket: Socket, pace: Pace): Outbox {
+  let waiting: Frame[] = [];
+  let begun = false;
   function flush(): void {
     if (waiting.length > 0 && !socket.destroyed) writeFrames(socket, waiting);
     waiting = [];
   }
   return {
     add(frames) {
-      if (waiting.length === 0) setImmediate(flush);
+      if (waiting.length === 0) {
+        if (begun) pace.join(flush);
+        else setImmediate(flush);
+      }
+      begun = true;
       waiting.push(...frames);
     },
     close(frames) {
       waiting.push(...frames);
       flush();
+      socket.end();
     },
   };
 }
@@ -99,10 +103,6 @@ async function runMethod(outbox: Outbox, call: Call, methods: WorkerMethods, sig
   });
 }
 
-function messageFrame(message: Uint8Array): Uint8Array {
-  return frame({ case: "message", value: message });
-}
-
-function frame(reply: Reply["reply"]): Uint8Array {
-  return toBinary(ReplySchema, create(ReplySchema, { reply }));
+function messageFrame(payload: Uint8Array): Frame {
+  return { kind: FrameKind.message, payload };
 }

@@ -129,9 +129,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
 
   async function streamChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
     const { request, run } = prepare(bytes);
-    const answer = answerOf(request, "chat.completion.chunk");
-    const encode = (rest: MessageInitShape<typeof ChatCompletionChunkSchema>) =>
-      toBinary(ChatCompletionChunkSchema, create(ChatCompletionChunkSchema, { ...answer, ...rest }));
+    const encode = chunkEncoder(answerOf(request, "chat.completion.chunk"));
     const opening = encode({ choices: [{ index: 0, delta: { role: ChatRole.ASSISTANT, content: "" } }] });
     const piece = (content: string) =>
       content === "" ? [] : [encode({ choices: [{ index: 0, delta: { content } }] })];
@@ -167,6 +165,19 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     [methodName(ChatService.method.createChatCompletion), createChatCompletion],
     [methodName(ChatService.method.streamChatCompletion), streamChatCompletion],
   ]);
+}
+
+/**
+ * Encodes the chunks of an answer. What they have in common is encoded once: in
+ * Protobuf the bytes of two parts, one behind the other, are the whole.
+ */
+function chunkEncoder(
+  common: MessageInitShape<typeof ChatCompletionChunkSchema>,
+): (rest: MessageInitShape<typeof ChatCompletionChunkSchema>) => Uint8Array {
+  const encode = (part: MessageInitShape<typeof ChatCompletionChunkSchema>) =>
+    toBinary(ChatCompletionChunkSchema, create(ChatCompletionChunkSchema, part));
+  const head = encode(common);
+  return (rest) => Buffer.concat([head, encode(rest)]);
 }
 
 const finishReasons = {

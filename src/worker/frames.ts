@@ -1,110 +1,99 @@
 import type { Writable } from "node:stream";
 
+/** What a frame carries; see worker.proto. */
+export const FrameKind = { call: 0, message: 1, failure: 2, complete: 3 } as const;
+export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
+
+/** A frame between the front and a worker: a byte for the kind, a 32-bit big-endian length, that many bytes. */
+export interface Frame {
+  readonly kind: FrameKind;
+  readonly payload: Uint8Array;
+}
+
+const headerBytes = 5;
+
 /** The largest payload of a frame, in bytes: more than any message may have. */
 export const maxFrameBytes = 64 * 1024 * 1024;
 
 /** Payloads from this size on are handed to the kernel as they are; smaller ones are copied together. */
 const copyBelowBytes = 16 * 1024;
 
-/** Cuts a stream of bytes into frames: a 32-bit big-endian length and that many bytes of payload. */
+/** Cuts a stream of bytes into frames. */
 export interface FrameReader {
-  /** Takes the next bytes of the stream. Throws a RangeError when a frame is larger than the limit. */
-  push(bytes: Uint8Array): void;
-  /** Whether the stream ended inside a frame if it ended now. */
-  readonly partial: boolean;
+  /** Takes the next bytes of the stream, and copies what it needs. Throws a RangeError for a frame that can't be one. */
+  push(bytes: Buffer): void;
 }
 
-/**
- * Makes a reader. A payload that lies within one push is a view of it, without
- * a copy; one that is spread over several is copied once.
- */
-export function createFrameReader(onFrame: (payload: Uint8Array) => void, limitBytes = maxFrameBytes): FrameReader {
-  const header = new Uint8Array(4);
-  let headerFilled = 0;
-  let payload: Uint8Array | undefined;
-  let payloadFilled = 0;
+const nothing = Buffer.alloc(0);
+
+/** Makes a reader. Payloads are copies of their own, so that the stream's buffer can be used again. */
+export function createFrameReader(onFrame: (frame: Frame) => void, limitBytes = maxFrameBytes): FrameReader {
+  /** The header of a frame that has not come whole, then its payload. */
+  let rest: Buffer = nothing;
+  let kind: FrameKind = FrameKind.message;
+  let payload: Buffer | undefined;
+  let filled = 0;
+
+  /** Takes bytes from `at` on and says up to where. */
+  function take(bytes: Buffer, at: number): number {
+    if (payload === undefined) {
+      kind = kindOf(bytes[at]);
+      const length = bytes.readUInt32BE(at + 1);
+      if (length > limitBytes) throw new RangeError(`a frame of ${length} bytes is above the maximum ${limitBytes}`);
+      payload = Buffer.allocUnsafe(length);
+      filled = 0;
+      at += headerBytes;
+    }
+    const copied = bytes.copy(payload, filled, at);
+    filled += copied;
+    if (filled === payload.length) {
+      const frame = { kind, payload };
+      payload = undefined;
+      onFrame(frame);
+    }
+    return at + copied;
+  }
 
   return {
-    push(bytes) {
+    push(pushed) {
+      const bytes = rest.length === 0 ? pushed : Buffer.concat([rest, pushed]);
       let at = 0;
-      while (at < bytes.length) {
-        if (payload !== undefined) {
-          const part = bytes.subarray(at, at + payload.length - payloadFilled);
-          payload.set(part, payloadFilled);
-          payloadFilled += part.length;
-          at += part.length;
-          if (payloadFilled < payload.length) return;
-          const whole = payload;
-          payload = undefined;
-          onFrame(whole);
-          continue;
-        }
-        const part = bytes.subarray(at, at + 4 - headerFilled);
-        header.set(part, headerFilled);
-        headerFilled += part.length;
-        at += part.length;
-        if (headerFilled < 4) return;
-        headerFilled = 0;
-        const length = readLength(header);
-        if (length > limitBytes) throw new RangeError(`a frame of ${length} bytes is above the maximum ${limitBytes}`);
-        if (at + length <= bytes.length) {
-          onFrame(bytes.subarray(at, at + length));
-          at += length;
-        } else {
-          payload = Buffer.allocUnsafe(length);
-          payloadFilled = 0;
-        }
-      }
-    },
-    get partial() {
-      return headerFilled > 0 || payload !== undefined;
+      while (payload === undefined ? bytes.length - at >= headerBytes : at < bytes.length) at = take(bytes, at);
+      rest = payload === undefined && at < bytes.length ? Buffer.from(bytes.subarray(at)) : nothing;
     },
   };
 }
 
-/**
- * Writes frames to a stream, all of one call in one write. Returns whether the
- * stream wants more: false while it holds more than 64 KiB, see {@link drained}.
- */
-export function writeFrames(stream: Writable, payloads: readonly Uint8Array[]): boolean {
-  const size = payloads.reduce((sum, payload) => sum + 4 + payload.length, 0);
-  if (payloads.some((payload) => payload.length >= copyBelowBytes)) {
-    let room = true;
+/** Writes frames to a stream, all of one call in one write. */
+export function writeFrames(stream: Writable, frames: readonly Frame[]): void {
+  if (frames.some(({ payload }) => payload.length >= copyBelowBytes)) {
     stream.cork();
-    for (const payload of payloads) {
-      const header = Buffer.allocUnsafe(4);
-      header.writeUInt32BE(payload.length);
+    for (const frame of frames) {
+      const header = Buffer.allocUnsafe(headerBytes);
+      writeHeader(header, 0, frame);
       stream.write(header);
-      room = stream.write(payload);
+      stream.write(frame.payload);
     }
     stream.uncork();
-    return room;
+    return;
   }
+  let size = 0;
+  for (const { payload } of frames) size += headerBytes + payload.length;
   const buffer = Buffer.allocUnsafe(size);
   let at = 0;
-  for (const payload of payloads) {
-    at = buffer.writeUInt32BE(payload.length, at);
-    buffer.set(payload, at);
-    at += payload.length;
+  for (const frame of frames) {
+    at = writeHeader(buffer, at, frame);
+    buffer.set(frame.payload, at);
+    at += frame.payload.length;
   }
-  return stream.write(buffer);
+  stream.write(buffer);
 }
 
-function readLength(header: Uint8Array): number {
-  const [a = 0, b = 0, c = 0, d = 0] = header;
-  return a * 0x1000000 + b * 0x10000 + c * 0x100 + d;
+function writeHeader(buffer: Buffer, at: number, { kind, payload }: Frame): number {
+  return buffer.writeUInt32BE(payload.length, buffer.writeUInt8(kind, at));
 }
 
-/** Resolves when a stream that holds too much has been read, or is closed. */
-export function drained(stream: Writable): Promise<void> {
-  return new Promise((resolve) => {
-    if (!stream.writableNeedDrain || stream.destroyed) return resolve();
-    const done = () => {
-      stream.off("drain", done);
-      stream.off("close", done);
-      resolve();
-    };
-    stream.on("drain", done);
-    stream.on("close", done);
-  });
+function kindOf(byte: number | undefined): FrameKind {
+  if (byte === undefined || byte > FrameKind.complete) throw new RangeError(`there are no frames of kind ${byte}`);
+  return byte as FrameKind;
 }

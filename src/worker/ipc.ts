@@ -27,7 +27,7 @@ export interface WorkerModel {
   readonly defaults: SamplingDefaults;
 }
 
-/** Bounds of the scheduler. */
+/** Bounds of what the worker does at a time. */
 export interface WorkerLimits {
   /** Requests that wait; more are refused. */
   readonly maxQueuedRequests: number;
@@ -35,6 +35,8 @@ export interface WorkerLimits {
   readonly maxQueuedTokens?: number | undefined;
   /** Prompt tokens per decode while others generate. */
   readonly pieceTokens: number;
+  /** Time between two sendings of one stream, in milliseconds. */
+  readonly streamIntervalMs: number;
 }
 
 /** What a worker that is ready says of itself. */

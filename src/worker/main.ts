@@ -19,6 +19,7 @@ import { answerCall } from "./answer-call.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { openEngine } from "./engines.ts";
 import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel } from "./ipc.ts";
+import { createPace } from "./pace.ts";
 import { createScheduler } from "./scheduler.ts";
 
 const { values } = parseArgs({
@@ -67,7 +68,8 @@ async function serve({ model, limits }: WorkerConfig, path: string): Promise<Wor
     chatTemplate: model.chatTemplate,
     fingerprint: fingerprintOf(model, engine),
   });
-  const server = createServer((socket) => answerCall(socket, methods));
+  const pace = createPace(limits.streamIntervalMs);
+  const server = createServer((socket) => answerCall(socket, methods, pace));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(path, resolve);

@@ -10,10 +10,12 @@ export interface SpawnedLoqui {
   stop(): Promise<void>;
 }
 
-/** Starts `loqui serve` on a free port with these arguments; resolves when it listens. */
-export async function spawnLoqui(args: readonly string[]): Promise<SpawnedLoqui> {
+const root = resolve(import.meta.dirname, "../..");
+
+/** Starts `loqui serve` of a checkout on a free port with these arguments; resolves when it listens. */
+export async function spawnLoqui(args: readonly string[], checkout = root): Promise<SpawnedLoqui> {
   const child = spawn(process.execPath, ["src/cli/main.ts", "serve", "--port", "0", ...args], {
-    cwd: resolve(import.meta.dirname, "../.."),
+    cwd: checkout,
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, LOQUI_LOG_LEVEL: "warn" },
   });

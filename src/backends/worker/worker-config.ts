@@ -24,6 +24,10 @@ export function workerConfig({ id, engine, source, parameters, defaults }: Model
         maxTokens: defaults.max_tokens,
       },
     },
-    limits: { maxQueuedRequests: parameters.max_queue, pieceTokens: parameters.prefill_chunk },
+    limits: {
+      maxQueuedRequests: parameters.max_queue,
+      pieceTokens: parameters.prefill_chunk,
+      streamIntervalMs: parameters.stream_interval_ms,
+    },
   };
 }

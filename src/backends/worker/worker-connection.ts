@@ -1,7 +1,13 @@
 import { connect } from "node:net";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { CallSchema, type Reply, ReplySchema } from "../../../gen/loqui/worker/v1/worker_pb.ts";
-import { createFrameReader, writeFrames } from "../../worker/frames.ts";
+import {
+  CallSchema,
+  type Complete,
+  CompleteSchema,
+  type Failure,
+  FailureSchema,
+} from "../../../gen/loqui/worker/v1/worker_pb.ts";
+import { createFrameReader, type Frame, FrameKind, writeFrames } from "../../worker/frames.ts";
 
 /** The connection ended before the call did: the worker is gone, or has lost its way. */
 export class ConnectionLost extends Error {
@@ -15,73 +21,120 @@ export class ConnectionLost extends Error {
   }
 }
 
+/** What a worker sends: encoded response messages, then how the call ended. */
+export type Reply =
+  | { readonly case: "message"; readonly value: Uint8Array }
+  | { readonly case: "failure"; readonly value: Failure }
+  | { readonly case: "complete"; readonly value: Complete };
+
 /** Replies that wait to be taken, above which the socket isn't read on. */
 const maxWaiting = 64;
+
+/** What sockets are read into, one after the other: a frame's payload is copied out of it. */
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /**
  * Sends a call on a connection of its own and yields the worker's replies up
  * to and including the last one. Leaving the loop early closes the connection,
  * which cancels the call. Throws the signal's reason when it is aborted and
  * {@link ConnectionLost} when the worker goes away.
+ *
+ * An iterator and a socket without a stream's machinery: it runs once a token,
+ * beside a decode that wants every core.
  */
-export async function* callWorker(
+export function callWorker(
   socketPath: string,
   call: MessageInitShape<typeof CallSchema>,
   signal: AbortSignal,
-): AsyncGenerator<Reply["reply"], void, undefined> {
+): AsyncIterableIterator<Reply, void, undefined> {
   signal.throwIfAborted();
-  const waiting: Reply["reply"][] = [];
-  let wake: () => void = () => {};
+  const waiting: Reply[] = [];
+  let taker: PromiseWithResolvers<IteratorResult<Reply, void>> | undefined;
+  /** Why nothing comes any more; thrown once what waits is taken, an abort's reason at once. */
+  let end: { readonly error: unknown } | undefined;
   let connected = false;
-  let closed = false;
+  let paused = false;
   let failure: unknown;
 
-  const socket = connect(socketPath);
-  const reader = createFrameReader((payload) => waiting.push(fromBinary(ReplySchema, payload).reply));
+  const reader = createFrameReader((frame) => {
+    const reply = replyOf(frame);
+    if (taker === undefined) {
+      waiting.push(reply);
+    } else {
+      taker.resolve({ value: reply, done: false });
+      taker = undefined;
+    }
+  });
+  const socket = connect({
+    path: socketPath,
+    onread: {
+      buffer: readBuffer,
+      callback(length) {
+        try {
+          reader.push(readBuffer.subarray(0, length));
+        } catch (error) {
+          socket.destroy(error as Error);
+        }
+        paused = waiting.length > maxWaiting;
+        return !paused;
+      },
+    },
+  });
   socket.on("connect", () => {
     connected = true;
-  });
-  socket.on("data", (bytes) => {
-    try {
-      reader.push(bytes);
-    } catch (error) {
-      socket.destroy(error as Error);
-    }
-    if (waiting.length > maxWaiting) socket.pause();
-    wake();
   });
   socket.on("error", (error) => {
     failure = error;
   });
-  socket.on("close", () => {
-    closed = true;
-    wake();
-  });
+  socket.on("close", () => finish(new ConnectionLost(connected, failure)));
   const onAbort = () => {
-    socket.destroy();
-    wake();
+    waiting.length = 0;
+    finish(signal.reason);
   };
   signal.addEventListener("abort", onAbort, { once: true });
 
-  try {
-    writeFrames(socket, [toBinary(CallSchema, create(CallSchema, call))]);
-    for (;;) {
-      signal.throwIfAborted();
-      const reply = waiting.shift();
-      if (reply !== undefined) {
-        if (waiting.length === 0 && socket.isPaused()) socket.resume();
-        yield reply;
-        if (reply.case === "complete" || reply.case === "failure") return;
-      } else if (closed) {
-        throw new ConnectionLost(connected, failure);
-      } else {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
-    }
-  } finally {
+  function finish(error: unknown): void {
+    end ??= { error };
     signal.removeEventListener("abort", onAbort);
     socket.destroy();
+    taker?.reject(end.error);
+    taker = undefined;
+  }
+
+  writeFrames(socket, [{ kind: FrameKind.call, payload: toBinary(CallSchema, create(CallSchema, call)) }]);
+  return {
+    next() {
+      const reply = waiting.shift();
+      if (reply !== undefined) {
+        if (paused && waiting.length === 0) {
+          paused = false;
+          socket.resume();
+        }
+        return Promise.resolve({ value: reply, done: false });
+      }
+      if (end !== undefined) return Promise.reject(end.error);
+      taker = Promise.withResolvers();
+      return taker.promise;
+    },
+    return() {
+      finish(undefined);
+      return Promise.resolve({ value: undefined, done: true });
+    },
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
+}
+
+function replyOf({ kind, payload }: Frame): Reply {
+  switch (kind) {
+    case FrameKind.message:
+      return { case: "message", value: payload };
+    case FrameKind.failure:
+      return { case: "failure", value: fromBinary(FailureSchema, payload) };
+    case FrameKind.complete:
+      return { case: "complete", value: fromBinary(CompleteSchema, payload) };
+    default:
+      throw new RangeError("a worker sends no calls");
   }
 }
