@@ -6,6 +6,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["test/interop/**"],
+    setupFiles: ["test/support/validate-responses.ts"],
     testTimeout: 30_000,
     hookTimeout: 60_000,
     pool: "forks",

@@ -21,6 +21,8 @@ export interface OpenApiValidator {
    * against the schema of events, and errors against that of errors.
    */
   check(response: SeenResponse): void;
+  /** Whether the document has such an operation. */
+  has(method: string, path: string): boolean;
   /** Compiles the schema at a JSON pointer, e.g. `/components/schemas/Model`. */
   schemaAt(pointer: string): ValidateFunction;
 }
@@ -59,6 +61,7 @@ export function createOpenApiValidator(document: OpenApiDocument): OpenApiValida
 
   return {
     schemaAt,
+    has: (method, path) => findOperation(operations, method, path) !== undefined,
     check({ method, path, status, contentType, body }) {
       const what = `${method} ${path} → ${status}`;
       const operation = findOperation(operations, method, path);

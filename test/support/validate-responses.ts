@@ -1,0 +1,63 @@
+/**
+ * Set up before every test file: each JSON response that a test gets by `fetch`
+ * from a server with an /openapi.json is held against that document. What is
+ * wrong fails the test that it came in.
+ */
+import { afterEach } from "vitest";
+import type { OpenApiDocument } from "../../src/rest/openapi.ts";
+import { createOpenApiValidator, type OpenApiValidator } from "./openapi-validator.ts";
+
+const plainFetch = globalThis.fetch;
+const validators = new Map<string, Promise<OpenApiValidator | undefined>>();
+let checks: Promise<void>[] = [];
+
+globalThis.fetch = async (input, init) => {
+  const url = new URL(input instanceof Request ? input.url : input);
+  // Asked for before the response: a server may end with it.
+  const validator = await validatorOf(url.origin);
+  const response = await plainFetch(input, init);
+  const contentType = response.headers.get("content-type") ?? "";
+  const method = init?.method ?? (input instanceof Request ? input.method : "GET");
+  if (validator?.has(method, url.pathname) && contentType.startsWith("application/json")) {
+    const checked = check(validator, method, url.pathname, response.clone());
+    // Told after the test.
+    checked.catch(() => {});
+    checks.push(checked);
+  }
+  return response;
+};
+
+async function check(validator: OpenApiValidator, method: string, path: string, response: Response): Promise<void> {
+  const contentType = response.headers.get("content-type") ?? "";
+  // A test may break the response off; that is no concern of its schema.
+  const body = await response.text().catch(() => undefined);
+  if (body === undefined || method === "HEAD") return;
+  validator.check({ method, path, status: response.status, contentType, body });
+}
+
+function validatorOf(origin: string): Promise<OpenApiValidator | undefined> {
+  let validator = validators.get(origin);
+  if (validator === undefined) {
+    validator = loadValidator(origin);
+    validators.set(origin, validator);
+  }
+  return validator;
+}
+
+/** A port may be another server's later: what can't be had is asked for again. */
+async function loadValidator(origin: string): Promise<OpenApiValidator | undefined> {
+  try {
+    const response = await plainFetch(`${origin}/openapi.json`, { signal: AbortSignal.timeout(2_000) });
+    if (response.ok) return createOpenApiValidator((await response.json()) as OpenApiDocument);
+  } catch {
+    // No server, or one that is not loqui's: nothing to hold its responses against.
+  }
+  validators.delete(origin);
+  return undefined;
+}
+
+afterEach(async () => {
+  const pending = checks;
+  checks = [];
+  await Promise.all(pending);
+});
