@@ -95,6 +95,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
             prompt,
             sampling,
             maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens ?? contextLength,
+            tenant: call.tenant,
             cacheScope: cacheScope(request, call),
             ignoreEos: request.ignoreEos ?? false,
             onToken(token) {

@@ -1,5 +1,6 @@
 import type { DecodeRow, LogitsHandle, Sampler, Sampling, TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
+import { createFairQueue } from "./fair-queue.ts";
 import { sharePieces } from "./prompt-pieces.ts";
 import { createSlotPool, heldPrefix, type Slot } from "./slots.ts";
 
@@ -9,6 +10,8 @@ export interface Generation {
   readonly sampling: Sampling;
   /** Tokens to generate at most; the context may end sooner. 0 evaluates the prompt only. */
   readonly maxTokens: number;
+  /** Whose it is: tenants take turns. */
+  readonly tenant: string;
   /** Prefixes in the KV cache are shared within a scope only: the tenant and the request's salt. */
   readonly cacheScope: string;
   /** Goes on after tokens that end a generation. */
@@ -91,9 +94,15 @@ export interface Scheduler extends AsyncDisposable {
  */
 const minCopyGain = 1 / 256;
 
+/** What a generated token counts beside one of a prompt when tenants take turns; as in the paper behind {@link FairQueue}. */
+const generatedTokenWeight = 2;
+
 /** A generation on its way through the scheduler. */
 interface Job {
   readonly generation: Generation;
+  readonly tenant: string;
+  /** Of the prompt. */
+  readonly tokens: number;
   readonly arrivedAt: number;
   slot: Slot | undefined;
   sampler: Sampler | undefined;
@@ -118,8 +127,9 @@ interface PlannedRow extends DecodeRow {
 /**
  * Continuous batching over the engine's fixed pool of sequences. Each step is
  * one decode: a token of every generating sequence first, then pieces of
- * prompts within the budget ({@link sharePieces}). Sequences are given out in
- * order of arrival, by longest common prefix.
+ * prompts within the budget ({@link sharePieces}). Tenants take turns in getting
+ * sequences ({@link createFairQueue}); which one it is, decides the longest
+ * common prefix.
  *
  * There is no timer: an idle engine starts at once, and a generation that
  * arrives meanwhile joins the next step.
@@ -128,21 +138,20 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   // A batch has room for a token of every generating sequence.
   const slots = createSlotPool(Math.min(engine.sequences, engine.batchSize), engine.contextLength);
   const pieceTokens = limits.pieceTokens ?? 128;
-  const queue: Job[] = [];
+  const queue = createFairQueue<Job>();
   /** In order of admission. */
   const active: Job[] = [];
-  let queuedTokens = 0;
   let closed = false;
   let meanServiceMs = 1_000;
   let running = false;
   let loop: Promise<void> = Promise.resolve();
 
   function admit(): void {
-    for (let job = queue[0]; job !== undefined; job = queue[0]) {
+    for (let job = queue.next(); job !== undefined; job = queue.next()) {
       const slot = slots.take(job.generation.prompt, job.generation.cacheScope);
       if (slot === undefined) return;
-      queue.shift();
-      queuedTokens -= job.generation.prompt.length;
+      queue.remove(job);
+      queue.charge(job.tenant, job.tokens);
       job.slot = slot;
       active.push(job);
     }
@@ -185,6 +194,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       slot.length = own === held || (await engine.truncate(slot.sequence, own)) ? own : 0;
     }
     job.cachedTokens = slot.length;
+    queue.charge(job.tenant, -job.cachedTokens);
     job.sampler = engine.createSampler(sampling, prompt);
     job.startedAt = performance.now();
   }
@@ -268,6 +278,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   function accept(job: Job, token: number): void {
     job.firstTokenAt ??= performance.now();
     job.completionTokens += 1;
+    queue.charge(job.tenant, generatedTokenWeight);
     job.next[0] = token;
     const reason = endsWith(job, token);
     if (reason !== undefined) job.finish(reason);
@@ -323,6 +334,8 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     };
     const job: Job = {
       generation,
+      tenant: generation.tenant,
+      tokens: generation.prompt.length,
       arrivedAt: performance.now(),
       slot: undefined,
       sampler: undefined,
@@ -351,11 +364,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       },
       fail(error) {
         if (!settleOnce()) return;
-        const waiting = queue.indexOf(job);
-        if (waiting !== -1) {
-          queue.splice(waiting, 1);
-          queuedTokens -= generation.prompt.length;
-        }
+        queue.remove(job);
         settle.reject(error);
       },
     };
@@ -363,20 +372,21 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     return job;
   }
 
-  function checkRoom(promptTokens: number): void {
-    // What is queued while sequences are free starts with the next step and isn't waiting.
-    const waiting = queue.length - slots.idle;
-    if (waiting < 0) return;
-    const full =
-      waiting >= limits.maxQueuedRequests
-        ? `${waiting} requests wait already, the maximum is ${limits.maxQueuedRequests}`
-        : waiting > 0 && queuedTokens + promptTokens > limits.maxQueuedTokens
-          ? `${queuedTokens} prompt tokens wait already, with this request's ${promptTokens} they would exceed the maximum ${limits.maxQueuedTokens}`
-          : undefined;
-    if (full === undefined) return;
-    const waves = Math.ceil((waiting + 1) / slots.all.length);
+  /** Makes room in the queue, or throws. What is queued while sequences are free starts with the next step. */
+  function makeRoom(generation: Generation): void {
+    const item = { tenant: generation.tenant, tokens: generation.prompt.length };
+    const bounds = { requests: limits.maxQueuedRequests, tokens: limits.maxQueuedTokens };
+    const { leaving, full } = queue.roomFor(item, bounds, slots.idle);
+    if (full !== undefined) throw overloaded(full);
+    for (const job of leaving) {
+      job.fail(overloaded("the queue is full, and others who wait have fewer requests in it"));
+    }
+  }
+
+  function overloaded(why: string): LoquiError {
+    const waves = Math.ceil((queue.length - slots.idle + 1) / slots.all.length);
     const retryAfterMs = Math.round(Math.min(Math.max(waves * meanServiceMs, 1_000), 60_000));
-    throw new LoquiError("overloaded", `the model is overloaded: ${full}`, { retryAfterMs });
+    return new LoquiError("overloaded", `the model is overloaded: ${why}`, { retryAfterMs });
   }
 
   return {
@@ -385,15 +395,14 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       if (closed) throw new LoquiError("shutting_down", "the model is being unloaded");
       if (generation.prompt.length === 0) throw new LoquiError("invalid_request", "the prompt has no tokens");
       checkPromptFits(generation.prompt.length, engine.contextLength);
-      checkRoom(generation.prompt.length);
+      makeRoom(generation);
       const settle = Promise.withResolvers<GenerationResult>();
       queue.push(createJob(generation, signal, settle));
-      queuedTokens += generation.prompt.length;
       if (!running) loop = runLoop();
       return settle.promise;
     },
     get load() {
-      return { active: active.length, queued: queue.length, queuedTokens };
+      return { active: active.length, queued: queue.length, queuedTokens: queue.tokens };
     },
     async [Symbol.asyncDispose]() {
       closed = true;

@@ -52,6 +52,7 @@ async function generate(scheduler: Scheduler, prompt: string, cacheScope = "") {
       prompt: engine.tokenize(prompt, false),
       sampling: greedy,
       maxTokens: 24,
+      tenant: "",
       cacheScope,
       ignoreEos: false,
       onToken: (token) => {
@@ -103,6 +104,7 @@ test("a cancelled prompt leaves after its piece, and the sequence serves others"
       prompt: engine.tokenize("the quick brown fox ".repeat(100), false),
       sampling: greedy,
       maxTokens: 100,
+      tenant: "",
       cacheScope: "",
       ignoreEos: false,
       onToken: () => true,

@@ -41,6 +41,7 @@ function start(
       prompt: Uint32Array.from(prompt),
       sampling: greedy,
       maxTokens: 4,
+      tenant: "",
       cacheScope: "",
       ignoreEos: false,
       onToken(token) {
@@ -494,6 +495,78 @@ describe("the queue", () => {
     expect((await failure(start(scheduler, [3]).result)).kind).toBe("overloaded");
     await Promise.all(runs.map((run) => run.result));
     await start(scheduler, [4]).result;
+  });
+});
+
+describe("tenants take turns", () => {
+  /** Starts requests of one token's prompt each and notes the order in which they end. */
+  function race(scheduler: Scheduler) {
+    const order: string[] = [];
+    const runs: Promise<unknown>[] = [];
+    return {
+      order,
+      queue(tenant: string, count: number, options: Partial<Generation> & { prompt?: number[] } = {}) {
+        for (const seed of range(count)) {
+          const { result } = start(scheduler, options.prompt ?? [seed], { tenant, cacheScope: tenant, ...options });
+          runs.push(result.then(() => order.push(tenant)));
+        }
+      },
+      ended: () => Promise.all(runs),
+    };
+  }
+
+  test.each([1, 4])("a lone request waits for one place of %i, not for a thousand requests", async (sequences) => {
+    const { scheduler } = setup({ sequences }, { maxQueuedRequests: 2_000 });
+    const { order, queue, ended } = race(scheduler);
+    queue("many", 1_000);
+    await decodes(2);
+    queue("one", 1);
+    await ended();
+    // Those that had a sequence end before it, and beside it others of the same batch.
+    expect(order.indexOf("one")).toBeLessThan(3 * sequences);
+  });
+
+  test("by tokens: who asks for four times as much gets a quarter of the turns", async () => {
+    const { scheduler } = setup({ sequences: 1 }, { maxQueuedRequests: 1_000 });
+    const { order, queue, ended } = race(scheduler);
+    queue("long", 25, { maxTokens: 40 });
+    queue("short", 100, { maxTokens: 10 });
+    await ended();
+    const shorts = order.slice(0, 50).filter((tenant) => tenant === "short").length;
+    expect(shorts).toBeGreaterThanOrEqual(38);
+    expect(shorts).toBeLessThanOrEqual(42);
+  });
+
+  test("within a tenant, in order of arrival", async () => {
+    const { scheduler } = setup({ sequences: 1 }, { maxQueuedRequests: 100 });
+    const ended: string[] = [];
+    await Promise.all(
+      range(20).map((seed) => {
+        const tenant = seed % 3 === 0 ? "a" : "b";
+        return start(scheduler, [seed], { tenant }).result.then(() => ended.push(`${tenant}${seed}`));
+      }),
+    );
+    for (const tenant of ["a", "b"]) {
+      const own = ended.filter((name) => name.startsWith(tenant)).map((name) => Number(name.slice(1)));
+      expect(own).toEqual(own.toSorted((a, b) => a - b));
+    }
+  });
+
+  test("a full queue has room for a tenant with less than its share: the newest of the other gives way", async () => {
+    const { scheduler } = setup({ sequences: 1 }, { maxQueuedRequests: 4 });
+    const many = range(5).map((seed) => start(scheduler, [seed], { tenant: "many" }));
+    const few = range(2).map((seed) => start(scheduler, [seed], { tenant: "few" }));
+    for (const index of [4, 3]) {
+      const error = await failure(many[index]?.result ?? Promise.resolve());
+      expect(error).toMatchObject({ kind: "overloaded", retryAfterMs: 5_000 });
+      expect(error.message).toBe(
+        "the model is overloaded: the queue is full, and others who wait have fewer requests in it",
+      );
+    }
+    const third = await failure(start(scheduler, [9], { tenant: "few" }).result);
+    expect(third.message).toBe("the model is overloaded: 4 requests wait already, the maximum is 4");
+    await Promise.all([...many.slice(0, 3), ...few].map((run) => run.result));
+    expect(scheduler.load).toEqual({ active: 0, queued: 0, queuedTokens: 0 });
   });
 });
 
