@@ -32,7 +32,13 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
     models: settings.models,
     loadOnDemand: settings.loadOnDemand,
     createWorker: (config) =>
-      createWorkerBackend({ config, log, drainMs: settings.drainMs, onChange: () => reportHealth() }),
+      createWorkerBackend({
+        config,
+        log,
+        maxOutputTokens: settings.chatLimits.maxOutputTokens,
+        drainMs: settings.drainMs,
+        onChange: () => reportHealth(),
+      }),
   });
   let reportHealth = () => {};
   let loading = true;
@@ -42,7 +48,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
     const server = await createServer({
       host: settings.host,
       port: settings.port,
-      services: createServices(registry),
+      services: createServices(registry, settings.chatLimits),
       rest: (dispatcher, limits) =>
         createRestHandler({
           dispatcher,

@@ -18,6 +18,10 @@ const settingFlags: readonly [flag: string, setting: string, description: string
   ["--cors-origins <list>", "LOQUI_CORS_ORIGINS", "origins of web pages that may call, comma-separated (none)"],
   ["--drain-seconds <number>", "LOQUI_DRAIN_SECONDS", "time that requests in flight get when the server ends (30)"],
   ["--request-timeout-seconds <number>", "LOQUI_REQUEST_TIMEOUT_SECONDS", "the longest a request may take (600)"],
+  ["--max-choices <number>", "LOQUI_MAX_CHOICES", "the most answers of one request (128)"],
+  ["--max-output-tokens <number>", "LOQUI_MAX_OUTPUT_TOKENS", "the most tokens of one answer (those of the context)"],
+  ["--max-stop-strings <number>", "LOQUI_MAX_STOP_STRINGS", "the most stop strings of one request (16)"],
+  ["--max-logit-bias <number>", "LOQUI_MAX_LOGIT_BIAS", "the most entries of logit_bias (1024)"],
 ];
 
 // A server's answers are short-lived garbage by the megabyte: a young generation

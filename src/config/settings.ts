@@ -25,6 +25,12 @@ function number(least: number, most: number, what: string) {
     .transform(Number);
 }
 
+function count(least: number, most: number, what = "a whole number") {
+  return number(least, most, what).refine(Number.isInteger, {
+    error: (issue) => `${String(issue.input)} is not a whole number`,
+  });
+}
+
 const origin = z.string().refine((value) => value === "*" || URL.parse(value)?.origin === value, {
   error: (issue) => `${String(issue.input)} is not an origin such as https://app.example`,
 });
@@ -43,9 +49,7 @@ const loopback = z
  */
 const settingsSchema = z.object({
   HOST: loopback.default("127.0.0.1"),
-  PORT: number(0, 65_535, "a port")
-    .refine(Number.isInteger, { error: (issue) => `${String(issue.input)} is not a whole number` })
-    .default(8000),
+  PORT: count(0, 65_535, "a port").default(8000),
   MODELS: list.optional(),
   LOQUI_CONFIG: z.string().min(1).optional(),
   LOQUI_STRICT: flag.default(false),
@@ -54,6 +58,11 @@ const settingsSchema = z.object({
   LOQUI_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
   LOQUI_DRAIN_SECONDS: number(0, 86_400, "a number of seconds").default(30),
   LOQUI_REQUEST_TIMEOUT_SECONDS: number(1, 86_400, "a number of seconds").default(600),
+  // The most that these can be is what the schema allows.
+  LOQUI_MAX_CHOICES: count(1, 128).default(128),
+  LOQUI_MAX_OUTPUT_TOKENS: count(1, 2 ** 31 - 1).default(2 ** 31 - 1),
+  LOQUI_MAX_STOP_STRINGS: count(0, 16).default(16),
+  LOQUI_MAX_LOGIT_BIAS: count(0, 1024).default(1024),
 });
 
 /** The settings of a server, checked. */
@@ -68,6 +77,13 @@ export interface Settings {
   readonly corsOrigins: readonly string[];
   readonly drainMs: number;
   readonly requestTimeoutMs: number;
+  /** What one request may ask a model for. */
+  readonly chatLimits: {
+    readonly maxChoices: number;
+    readonly maxOutputTokens: number;
+    readonly maxStops: number;
+    readonly maxLogitBias: number;
+  };
 }
 
 /** Names of the settings, as the environment has them. */
@@ -109,6 +125,12 @@ export function readSettings(
     corsOrigins: values.LOQUI_CORS_ORIGINS,
     drainMs: values.LOQUI_DRAIN_SECONDS * 1000,
     requestTimeoutMs: values.LOQUI_REQUEST_TIMEOUT_SECONDS * 1000,
+    chatLimits: {
+      maxChoices: values.LOQUI_MAX_CHOICES,
+      maxOutputTokens: values.LOQUI_MAX_OUTPUT_TOKENS,
+      maxStops: values.LOQUI_MAX_STOP_STRINGS,
+      maxLogitBias: values.LOQUI_MAX_LOGIT_BIAS,
+    },
   };
 }
 

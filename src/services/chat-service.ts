@@ -1,12 +1,21 @@
 import { ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import type { Gateway } from "../gateway/gateway.ts";
+import { type ChatLimits, checkChatLimits } from "./chat-limits.ts";
 import { forwardStream, forwardUnary } from "./forward.ts";
 import { implement, type ServiceImplementation } from "./handlers.ts";
 
 /** Chat completion by the model that the request names. */
-export function createChatService(gateway: Gateway): ServiceImplementation {
+export function createChatService(gateway: Gateway, limits: ChatLimits): ServiceImplementation {
+  const complete = forwardUnary(gateway, ChatService.method.createChatCompletion);
+  const stream = forwardStream(gateway, ChatService.method.streamChatCompletion);
   return implement(ChatService, {
-    createChatCompletion: forwardUnary(gateway, ChatService.method.createChatCompletion),
-    streamChatCompletion: forwardStream(gateway, ChatService.method.streamChatCompletion),
+    createChatCompletion(request, context) {
+      checkChatLimits(request, limits);
+      return complete(request, context);
+    },
+    streamChatCompletion(request, context) {
+      checkChatLimits(request, limits);
+      return stream(request, context);
+    },
   });
 }

@@ -26,6 +26,8 @@ export interface ChatServiceOptions {
   readonly scheduler: Scheduler;
   /** Used where a request leaves the field out. */
   readonly defaults: SamplingDefaults;
+  /** Tokens of one answer at most, whatever a request says. */
+  readonly maxOutputTokens?: number | undefined;
   /** Jinja, instead of the model's own. */
   readonly chatTemplate?: string | undefined;
   /** Names the configuration that answers, for `system_fingerprint`. */
@@ -94,7 +96,10 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
           {
             prompt,
             sampling,
-            maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens ?? contextLength,
+            maxTokens: Math.min(
+              request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens ?? contextLength,
+              options.maxOutputTokens ?? contextLength,
+            ),
             tenant: call.tenant,
             cacheScope: cacheScope(request, call),
             ignoreEos: request.ignoreEos ?? false,

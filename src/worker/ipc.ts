@@ -37,6 +37,8 @@ export interface WorkerLimits {
   readonly pieceTokens: number;
   /** Time between two sendings of one stream, in milliseconds. */
   readonly streamIntervalMs: number;
+  /** Tokens of one answer; as many as fit the context where absent. */
+  readonly maxOutputTokens?: number | undefined;
 }
 
 /** What a worker that is ready says of itself. */

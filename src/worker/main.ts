@@ -65,6 +65,7 @@ async function serve({ model, limits }: WorkerConfig, path: string): Promise<Wor
     engine,
     scheduler,
     defaults: model.defaults,
+    maxOutputTokens: limits.maxOutputTokens,
     chatTemplate: model.chatTemplate,
     fingerprint: fingerprintOf(model, engine),
   });

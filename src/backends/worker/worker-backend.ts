@@ -44,6 +44,8 @@ export interface WorkerBackend extends Backend {
 export interface WorkerBackendOptions {
   readonly config: ModelConfig;
   readonly log: Logger;
+  /** Tokens of one answer at most, also where a request names none. Default: the context's. */
+  readonly maxOutputTokens?: number;
   /** Called when the worker's state has changed. */
   readonly onChange?: () => void;
   /** Time that the model may take to load. Default 10 minutes. */
@@ -88,7 +90,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
       queueMicrotask(() => options.onChange?.());
     },
     async start(socketPath) {
-      const worker = workerConfig(config);
+      const worker = workerConfig(config, options.maxOutputTokens);
       const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));
       return startWorkerProcess(worker, socketPath, environment, (line, stream) =>
         stream === "stderr" ? log.warn(`worker: ${line}`) : log.debug(`worker: ${line}`),

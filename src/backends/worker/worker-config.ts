@@ -2,7 +2,10 @@ import type { ModelConfig } from "../../config/models-file.ts";
 import type { WorkerConfig } from "../../worker/ipc.ts";
 
 /** What a worker is told of its model's configuration. */
-export function workerConfig({ id, engine, source, parameters, defaults }: ModelConfig): WorkerConfig {
+export function workerConfig(
+  { id, engine, source, parameters, defaults }: ModelConfig,
+  maxOutputTokens: number | undefined,
+): WorkerConfig {
   return {
     model: {
       id,
@@ -28,6 +31,7 @@ export function workerConfig({ id, engine, source, parameters, defaults }: Model
       maxQueuedRequests: parameters.max_queue,
       pieceTokens: parameters.prefill_chunk,
       streamIntervalMs: parameters.stream_interval_ms,
+      maxOutputTokens,
     },
   };
 }
