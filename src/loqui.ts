@@ -3,10 +3,13 @@ import { createWorkerBackend } from "./backends/worker/worker-backend.ts";
 import { packageVersion } from "./config/package-root.ts";
 import type { Settings } from "./config/settings.ts";
 import { createRegistry } from "./gateway/registry.ts";
+import { createUsage } from "./gateway/usage.ts";
+import { modelStatus } from "./model-status.ts";
 import { createRestHandler } from "./rest/handler.ts";
-import { createServer } from "./server/server.ts";
+import { createServer, type Server } from "./server/server.ts";
 import { createServices } from "./services/services.ts";
 import { createLog, logRecords } from "./telemetry/log.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
 
 /** A running loqui. */
 export interface Loqui {
@@ -40,15 +43,25 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
         onChange: () => reportHealth(),
       }),
   });
+  const usage = createUsage();
+  const metrics = createMetrics(
+    {
+      models: () => registry.models.map((model) => modelStatus(model, registry, usage)),
+      server: async () => server?.status(),
+    },
+    packageVersion,
+  );
+  const logRecord = logRecords(log);
+  let server: Server | undefined;
   let reportHealth = () => {};
   let loading = true;
   const preloaded = registry.preload();
   const about = { name: "loqui", version: packageVersion };
   try {
-    const server = await createServer({
+    const opened = await createServer({
       host: settings.host,
       port: settings.port,
-      services: createServices(registry, settings.chatLimits),
+      services: createServices(registry, usage, settings.chatLimits),
       rest: (dispatcher, limits) =>
         createRestHandler({
           dispatcher,
@@ -57,22 +70,31 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           limits: { bodyBytes: limits.maxRequestBytes, maxTimeoutMs: limits.maxTimeoutMs },
           onError: (error, request) => {
             const { dispatched, ...refused } = request;
-            if (!dispatched) log.info({ ...refused, kind: error.kind, param: error.param }, "request refused");
+            if (dispatched) return;
+            log.info({ ...refused, kind: error.kind, param: error.param }, "request refused");
+            metrics.onRejected(error.kind, "rest");
           },
         }),
       about,
       limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs },
       allowedOrigins: settings.corsOrigins,
       watches: [ModelService.method.watchModels],
-      onRecord: logRecords(log),
+      onRecord(record, error) {
+        usage.add(record);
+        metrics.onRecord(record, error);
+        logRecord(record, error);
+      },
+      onRejected: metrics.onRejected,
+      ...(settings.metrics !== "off" && { metricsPage: metrics.page }),
       log,
     });
-    log.info({ url: server.url }, "listening");
+    server = opened;
+    log.info({ url: opened.url }, "listening");
     reportHealth = () => {
-      for (const model of registry.models) server.health.set(model.config.id, registry.canAnswer(model));
-      if (loading) server.health.setNotReady("models are loading");
-      else if (registry.models.some((model) => registry.canAnswer(model))) server.health.setReady();
-      else server.health.setNotReady("no model can answer");
+      for (const model of registry.models) opened.health.set(model.config.id, registry.canAnswer(model));
+      if (loading) opened.health.setNotReady("models are loading");
+      else if (registry.models.some((model) => registry.canAnswer(model))) opened.health.setReady();
+      else opened.health.setNotReady("no model can answer");
     };
     reportHealth();
     const settled = preloaded.then(() => {
@@ -80,15 +102,17 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       reportHealth();
     });
     return {
-      url: server.url,
+      url: opened.url,
       settled,
-      abort: () => void server.close({ force: true }),
+      abort: () => void opened.close({ force: true }),
       async close() {
-        await server.close();
+        await opened.close();
         await registry[Symbol.asyncDispose]();
+        metrics[Symbol.dispose]();
       },
     };
   } catch (error) {
+    metrics[Symbol.dispose]();
     await registry[Symbol.asyncDispose]();
     throw error;
   }

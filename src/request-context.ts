@@ -41,6 +41,8 @@ export interface RequestRecord {
   keyId?: string;
   /** The model that the client named. */
   model?: string;
+  /** The id of the model that this names; absent where there is none of the name. */
+  modelId?: string;
   /** The backend that answered, e.g. `worker:loqui/tiny-chat`. */
   backend?: string;
   promptTokens?: number;
@@ -50,6 +52,10 @@ export interface RequestRecord {
   queueMs?: number;
   /** From arrival to the first response message, in milliseconds. */
   firstMessageMs?: number;
+  /** From arrival to the first token that was generated, in milliseconds. */
+  firstTokenMs?: number;
+  /** From the first token to the last, in milliseconds. */
+  generationMs?: number;
   /** From arrival to the end, in milliseconds. */
   durationMs?: number;
   /** Number of attempts that failed before the one that counts. */

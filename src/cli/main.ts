@@ -16,6 +16,7 @@ const settingFlags: readonly [flag: string, setting: string, description: string
   ["--load-on-demand <yes|no>", "LOQUI_LOAD_ON_DEMAND", "load a model when a request names it (yes)"],
   ["--log-level <level>", "LOQUI_LOG_LEVEL", "fatal, error, warn, info, debug, trace or silent (info)"],
   ["--cors-origins <list>", "LOQUI_CORS_ORIGINS", "origins of web pages that may call, comma-separated (none)"],
+  ["--metrics <who>", "LOQUI_METRICS", "who may read /metrics: open, key or off (key where there are keys, else open)"],
   ["--drain-seconds <number>", "LOQUI_DRAIN_SECONDS", "time that requests in flight get when the server ends (30)"],
   ["--request-timeout-seconds <number>", "LOQUI_REQUEST_TIMEOUT_SECONDS", "the longest a request may take (600)"],
   ["--max-choices <number>", "LOQUI_MAX_CHOICES", "the most answers of one request (128)"],

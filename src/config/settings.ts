@@ -56,6 +56,7 @@ const settingsSchema = z.object({
   LOQUI_LOAD_ON_DEMAND: flag.default(true),
   LOQUI_LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
   LOQUI_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
+  LOQUI_METRICS: z.enum(["open", "key", "off"]).optional(),
   LOQUI_DRAIN_SECONDS: number(0, 86_400, "a number of seconds").default(30),
   LOQUI_REQUEST_TIMEOUT_SECONDS: number(1, 86_400, "a number of seconds").default(600),
   // The most that these can be is what the schema allows.
@@ -75,6 +76,8 @@ export interface Settings {
   readonly loadOnDemand: boolean;
   readonly logLevel: string;
   readonly corsOrigins: readonly string[];
+  /** Who may read `/metrics`: everybody, those with a key of scope `admin`, or nobody. */
+  readonly metrics: "open" | "key" | "off";
   readonly drainMs: number;
   readonly requestTimeoutMs: number;
   /** What one request may ask a model for. */
@@ -123,6 +126,7 @@ export function readSettings(
     loadOnDemand: values.LOQUI_LOAD_ON_DEMAND,
     logLevel: values.LOQUI_LOG_LEVEL,
     corsOrigins: values.LOQUI_CORS_ORIGINS,
+    metrics: values.LOQUI_METRICS ?? "open",
     drainMs: values.LOQUI_DRAIN_SECONDS * 1000,
     requestTimeoutMs: values.LOQUI_REQUEST_TIMEOUT_SECONDS * 1000,
     chatLimits: {

@@ -24,6 +24,7 @@ export function createGateway(registry: Registry, type: string): Gateway {
   return {
     call(method, request, context) {
       context.record.model = request.model;
+      context.record.modelId = registry.get(request.model).config.id;
       const { model, backends } = registry.resolve(request.model);
       if (model.config.type !== type && model.config.type !== "multimodal") {
         throw new LoquiError("unsupported", `the model ${request.model} is of type ${model.config.type}, not ${type}`, {

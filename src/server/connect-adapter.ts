@@ -1,7 +1,6 @@
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
 import {
   type ConnectRouter,
-  type ContextValues,
   createConnectRouter,
   createContextKey,
   createContextValues,
@@ -14,13 +13,21 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import { LoquiError } from "../errors.ts";
+import { type ErrorKind, LoquiError } from "../errors.ts";
 import type { IncomingCall, Protocol } from "../request-context.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
-import { fromConnectError, toConnectError } from "./connect-errors.ts";
+import { fromConnectError, kindOfStatus, toConnectError } from "./connect-errors.ts";
 import { dropEndlessTimeout, isGrpc, readableGrpcMessage, refuseUnknownGrpc } from "./grpc-http.ts";
-import { breakOff, type HttpHandler, type HttpRequest, type HttpResponse, pathOf, sendEmpty } from "./http.ts";
+import {
+  breakOff,
+  type HttpHandler,
+  type HttpRequest,
+  type HttpResponse,
+  headerOf,
+  pathOf,
+  sendEmpty,
+} from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
 
 /** How connect-node types a response: one that either HTTP version can be. */
@@ -30,6 +37,14 @@ type Message = MessageShape<DescMessage>;
 /** Why a request is refused before its body is read; undefined where it is not. */
 export type Gate = (request: HttpRequest) => LoquiError | undefined;
 
+/** A call that was answered without coming to the dispatcher. */
+export interface RefusedCall {
+  readonly requestId: string;
+  readonly protocol: Protocol;
+  readonly path: string;
+  readonly kind: ErrorKind;
+}
+
 export interface ConnectAdapterOptions {
   readonly dispatcher: Dispatcher;
   readonly limits: ServerLimits;
@@ -38,7 +53,7 @@ export interface ConnectAdapterOptions {
   /** Answers every path that is no method of a service. */
   readonly fallback: HttpHandler;
   /** Takes what is known of a call that was answered without coming to the dispatcher: it could not be read. */
-  readonly onRefused: (call: { requestId: string; path: string; status: number }) => void;
+  readonly onRefused: (call: RefusedCall) => void;
   /** Takes what went wrong while a response was written. */
   readonly onError: (error: unknown, method: string) => void;
 }
@@ -52,6 +67,8 @@ interface Arrival {
   /** Whether it has come to the dispatcher, which leaves a record of it. */
   started: boolean;
   ended: boolean;
+  /** Of the response: holds the gRPC status once it is sent. */
+  trailer: Headers | undefined;
 }
 
 const arrivalKey = createContextKey<Arrival | undefined>(undefined);
@@ -88,7 +105,9 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     const path = pathOf(request);
     const handler = handlers.get(path);
     if (handler === undefined) {
-      if (!refuseUnknownGrpc(request, response)) options.fallback(request, response);
+      if (!refuseUnknownGrpc(request, response)) return options.fallback(request, response);
+      const requestId = String(response.getHeader("x-request-id"));
+      options.onRefused({ requestId, protocol: protocolOf(request), path, kind: "unimplemented" });
       return;
     }
     const arrival = arrive(request, response, options);
@@ -96,8 +115,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     dropEndlessTimeout(request);
     // connect-node does not know the absolute form of a target (RFC 9112, 3.2.2), which proxies send.
     if (request.url?.startsWith("http")) request.url = path;
-    const values = createContextValues().set(arrivalKey, arrival);
-    answer(handler, request, response, values).catch((error) => {
+    answer(handler, request, response, arrival).catch((error) => {
       options.onError(error, path.slice(1));
       if (response.headersSent) breakOff(response);
       else sendEmpty(response, 500);
@@ -109,8 +127,9 @@ async function answer(
   handler: UniversalHandler,
   request: HttpRequest,
   response: HttpResponse,
-  values: ContextValues,
+  arrival: Arrival,
 ): Promise<void> {
+  const values = createContextValues().set(arrivalKey, arrival);
   let call: UniversalServerRequest;
   try {
     call = universalRequestFromNodeRequest(request, response as NodeServerResponse, undefined, values);
@@ -119,7 +138,9 @@ async function answer(
     sendEmpty(response, 400);
     return;
   }
-  await universalResponseToNodeResponse(await handler(call), response as NodeServerResponse);
+  const reply = await handler(call);
+  arrival.trailer = reply.trailer;
+  await universalResponseToNodeResponse(reply, response as NodeServerResponse);
 }
 
 function arrive(
@@ -134,13 +155,27 @@ function arrive(
     signal: controller.signal,
     started: false,
     ended: false,
+    trailer: undefined,
   };
   response.once("close", () => {
     if (!arrival.ended) controller.abort();
-    if (!arrival.started)
-      onRefused({ requestId: arrival.requestId, path: pathOf(request), status: response.statusCode });
+    if (arrival.started) return;
+    const kind = arrival.refusal?.kind ?? kindOfReply(response, arrival.trailer);
+    onRefused({ requestId: arrival.requestId, protocol: protocolOf(request), path: pathOf(request), kind });
   });
   return arrival;
+}
+
+/** Why Connect could not read a call, as far as its answer says. */
+function kindOfReply(response: HttpResponse, trailer: Headers | undefined): ErrorKind {
+  if (!response.writableFinished) return "cancelled";
+  const grpcStatus = Number(trailer?.get("grpc-status") ?? 0);
+  return kindOfStatus(grpcStatus === 0 ? response.statusCode : grpcStatus);
+}
+
+function protocolOf(request: HttpRequest): Protocol {
+  if (isGrpc(request)) return "grpc";
+  return headerOf(request, "content-type")?.toLowerCase().startsWith("application/grpc-web") ? "grpc-web" : "connect";
 }
 
 function arrivalOf(context: HandlerContext): Arrival {

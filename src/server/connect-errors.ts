@@ -40,6 +40,19 @@ const kinds: Partial<Record<Code, ErrorKind>> = {
   [Code.Internal]: "invalid_request",
 };
 
+const statuses: Partial<Record<number, ErrorKind>> = {
+  408: "timeout",
+  415: "unsupported_media_type",
+  429: "too_large",
+  499: "cancelled",
+  504: "timeout",
+};
+
+/** The kind of error behind the status with which Connect refused a request: gRPC's, or else HTTP's. */
+export function kindOfStatus(status: number): ErrorKind {
+  return kinds[status as Code] ?? statuses[status] ?? "invalid_request";
+}
+
 /**
  * What Connect throws while it reads a stream of request messages (malformed,
  * too large, compressed in an unknown way, broken off) as an error of ours.

@@ -19,6 +19,8 @@ export interface InFlight {
   readonly calls: number;
   /** The same with watches. */
   readonly responses: number;
+  /** The same by the version of HTTP. Looks at each. */
+  readonly streams: { readonly http1: number; readonly http2: number };
   /** Resolves when `done` holds or the time is up; looks whenever a response ends. */
   settle(done: () => boolean, timeoutMs: number, signal?: AbortSignal): Promise<void>;
 }
@@ -65,6 +67,10 @@ export function createInFlight(watches: ReadonlySet<DescMethod>): InFlight {
     },
     get responses() {
       return open.size;
+    },
+    get streams() {
+      const http2 = [...open].filter((response) => "stream" in response).length;
+      return { http1: open.size - http2, http2 };
     },
     settle: (done, timeoutMs, signal) =>
       new Promise((resolve) => {

@@ -34,6 +34,8 @@ export interface Listener {
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** Connections that are open, whatever they speak. */
+  connections(): Promise<number>;
   /**
    * Takes no more connections or streams (GOAWAY). Connections close when their
    * last response has been sent: at once where there is none.
@@ -129,6 +131,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     host: options.host,
     port,
     closed,
+    connections: () => new Promise((resolve) => http1.getConnections((_, count) => resolve(count ?? 0))),
     stopAccepting() {
       // Not http1.close(): see createHttp1Connections.
       NetServer.prototype.close.call(http1);

@@ -1,5 +1,7 @@
-import { LoquiError, openaiErrorBody } from "../errors.ts";
-import { type HttpHandler, pathOf, sendJson } from "./http.ts";
+import { LoquiError, openaiErrorBody, toLoquiError } from "../errors.ts";
+import { send } from "../rest/http.ts";
+import type { Exposition } from "../telemetry/exposition.ts";
+import { type HttpHandler, headerOf, pathOf, sendJson } from "./http.ts";
 
 /** What `GET /` says of the server. */
 export interface About {
@@ -8,38 +10,54 @@ export interface About {
   readonly [key: string]: unknown;
 }
 
+/** Makes the page of `/metrics`, in the format that an `accept` header asks for. */
+export type MetricsPage = (accept: string | undefined) => Promise<Exposition>;
+
 export interface ProbesOptions {
   readonly about: About;
   /** Why the server can't answer requests; undefined while it can. */
   readonly notReady: () => string | undefined;
+  /** Makes the page of `/metrics`; left out, `fallback` answers that. */
+  readonly metricsPage?: MetricsPage;
   /** Answers every other path. */
   readonly fallback: HttpHandler;
 }
 
+const noStore = { "cache-control": "no-store" };
+/** For a client that reads a page slowly. */
+const writeTimeoutMs = 10_000;
+
 /**
  * `/livez` (the process runs), `/readyz` (it can answer requests), `/health`
- * (the same in llama-server's shape) and `GET /`. None needs a key.
+ * (the same in llama-server's shape), `GET /` and `/metrics`.
  */
-export function createProbes({ about, notReady, fallback }: ProbesOptions): HttpHandler {
-  const probes = new Map<string, () => [status: number, body: unknown]>([
-    ["/", () => [200, about]],
-    ["/livez", () => [200, { status: "ok" }]],
+export function createProbes({ about, notReady, metricsPage, fallback }: ProbesOptions): HttpHandler {
+  const json = (read: () => [status: number, body: unknown]): HttpHandler => {
+    return (request, response) => {
+      const [status, body] = read();
+      sendJson(request, response, status, body, noStore);
+    };
+  };
+  const probes = new Map<string, HttpHandler>([
+    ["/", json(() => [200, about])],
+    ["/livez", json(() => [200, { status: "ok" }])],
     [
       "/readyz",
-      () => {
+      json(() => {
         const reason = notReady();
         return reason === undefined ? [200, { status: "ok" }] : [503, { status: "not ready", reason }];
-      },
+      }),
     ],
     [
       "/health",
-      () => {
+      json(() => {
         const reason = notReady();
         if (reason === undefined) return [200, { status: "ok" }];
         return [503, { error: { message: reason, type: "unavailable_error", code: 503 } }];
-      },
+      }),
     ],
   ]);
+  if (metricsPage !== undefined) probes.set("/metrics", metricsHandler(metricsPage));
 
   return (request, response) => {
     const probe = probes.get(pathOf(request));
@@ -51,7 +69,19 @@ export function createProbes({ about, notReady, fallback }: ProbesOptions): Http
       );
       return sendJson(request, response, error.http, openaiErrorBody(error), { allow: "GET, HEAD" });
     }
-    const [status, body] = probe();
-    sendJson(request, response, status, body, { "cache-control": "no-store" });
+    probe(request, response);
+  };
+}
+
+function metricsHandler(page: MetricsPage): HttpHandler {
+  return (request, response) => {
+    page(headerOf(request, "accept")).then(
+      ({ contentType, body }) =>
+        send(request, response, 200, { "content-type": contentType, ...noStore }, body, writeTimeoutMs),
+      (reason) => {
+        const error = toLoquiError(reason);
+        sendJson(request, response, error.http, openaiErrorBody(error), noStore);
+      },
+    );
   };
 }

@@ -6,6 +6,8 @@ import { createDispatcher, type Dispatcher } from "../services/dispatcher.ts";
 import type { ServiceImplementation } from "../services/handlers.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { RecordSink } from "../telemetry/records.ts";
+import type { RejectSink } from "../telemetry/rejections.ts";
+import type { ServerStatus } from "../telemetry/state-metrics.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
 import { createOriginPolicy } from "./cors.ts";
 import { createInFlight, drain } from "./drain.ts";
@@ -13,7 +15,7 @@ import { createHealth, type ServerHealth } from "./health.ts";
 import { type HttpHandler, type HttpRequest, headerOf, sendJson } from "./http.ts";
 import { type ServerLimits, serverLimits } from "./limits.ts";
 import { listen } from "./listen.ts";
-import { type About, createProbes } from "./probes.ts";
+import { type About, createProbes, type MetricsPage } from "./probes.ts";
 import { createReflection } from "./reflection.ts";
 import { refuseStreamFlag } from "./stream-flag.ts";
 
@@ -35,6 +37,10 @@ export interface ServerOptions {
   readonly watches?: readonly DescMethod[];
   /** Takes the record of every finished call. */
   readonly onRecord: RecordSink;
+  /** Takes what was refused before it became a call. */
+  readonly onRejected?: RejectSink;
+  /** Makes the page of `/metrics`. Left out, there is none. */
+  readonly metricsPage?: MetricsPage;
   readonly log: Logger;
 }
 
@@ -46,6 +52,8 @@ export interface Server {
   readonly port: number;
   /** Not ready at first: whoever started the server says when it is. */
   readonly health: ServerHealth;
+  /** What is open now. */
+  status(): Promise<ServerStatus>;
   /**
    * Ends the server and resolves when its port is free: not ready → no new
    * connections → up to `drainMs` for what is in flight → `shutting_down` in
@@ -86,6 +94,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const probes = createProbes({
     about: options.about,
     notReady: () => health.reason,
+    ...(options.metricsPage && { metricsPage: options.metricsPage }),
     fallback: options.rest(dispatcher, limits),
   });
   const adapter = createConnectAdapter({
@@ -95,9 +104,15 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     fallback(request, response) {
       const refusal = gate(request);
       if (refusal === undefined) probes(request, response);
-      else sendJson(request, response, refusal.http, openaiErrorBody(refusal));
+      else {
+        options.onRejected?.(refusal.kind, "rest");
+        sendJson(request, response, refusal.http, openaiErrorBody(refusal));
+      }
     },
-    onRefused: (call) => log.info(call, "request refused"),
+    onRefused(call) {
+      log.info(call, "request refused");
+      options.onRejected?.(call.kind, call.protocol);
+    },
     onError: (error, method) => log.debug({ err: error, method }, "a response could not be written"),
   });
 
@@ -122,6 +137,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     host: listener.host,
     port: listener.port,
     health,
+    async status() {
+      return { connections: await listener.connections(), streams: inFlight.streams };
+    },
     close({ force } = { force: false }) {
       if (force) hurry.abort();
       if (closing === undefined) {

@@ -2,6 +2,8 @@ import { create } from "@bufbuild/protobuf";
 import {
   ListModelsResponseSchema,
   type Model,
+  type ModelMetrics,
+  ModelMetricsSchema,
   ModelSchema,
   ModelService,
   ModelState,
@@ -10,10 +12,11 @@ import {
 import { jsonCodec } from "../codec/codec.ts";
 import { parseJson } from "../codec/json-source.ts";
 import type { RegisteredModel, Registry } from "../gateway/registry.ts";
+import type { ModelUsage, Usage } from "../gateway/usage.ts";
 import { implement, type ServiceImplementation } from "./handlers.ts";
 
-/** The models of a registry: listed, described, loaded and unloaded. */
-export function createModelService(registry: Registry): ServiceImplementation {
+/** The models of a registry: listed, described, measured, loaded and unloaded. */
+export function createModelService(registry: Registry, usage: Usage): ServiceImplementation {
   const describe = (model: RegisteredModel) => describeModel(model, registry);
   return implement(ModelService, {
     async listModels(request) {
@@ -29,12 +32,15 @@ export function createModelService(registry: Registry): ServiceImplementation {
       return create(ListModelsResponseSchema, { object: "list", data });
     },
 
-    async getModel(request) {
+    async getModel(request, context) {
+      context.record.model = request.model;
+      context.record.modelId = registry.get(request.model).config.id;
       return { ...describe(registry.get(request.model)), id: request.model };
     },
 
     async loadModel(request, context) {
       context.record.model = request.model;
+      context.record.modelId = registry.get(request.model).config.id;
       const { model } = registry.resolve(request.model);
       await model.worker.load(context.signal);
       return { ...describe(model), id: request.model };
@@ -43,8 +49,16 @@ export function createModelService(registry: Registry): ServiceImplementation {
     async unloadModel(request, context) {
       context.record.model = request.model;
       const model = registry.get(request.model);
+      context.record.modelId = model.config.id;
       await model.worker.unload({ force: request.force ?? false, signal: context.signal });
       return { ...describe(model), id: request.model };
+    },
+
+    async getModelMetrics(request, context) {
+      context.record.model = request.model;
+      const model = registry.get(request.model);
+      context.record.modelId = model.config.id;
+      return measureModel(model, registry, usage.of(model.config.id));
     },
   });
 }
@@ -89,4 +103,39 @@ function describeModel(model: RegisteredModel, registry: Registry): Model {
     error: lastError === undefined ? undefined : { message: lastError, code: "model_unavailable" },
   };
   return modelCodec.decode(parseJson(JSON.stringify(json)), "strict").message;
+}
+
+const metricsCodec = jsonCodec(ModelMetricsSchema);
+
+function measureModel(model: RegisteredModel, registry: Registry, usage: ModelUsage): ModelMetrics {
+  const { config, worker } = model;
+  const { counts, info, workerLoad } = worker;
+  const recent = usage.recent();
+  const json = {
+    object: "model.metrics",
+    model: config.id,
+    created: Math.floor(Date.now() / 1000),
+    state: registry.stateOf(model),
+    in_flight: worker.inFlight,
+    queued: workerLoad?.queued ?? 0,
+    sequences: info?.sequences,
+    sequences_busy: workerLoad?.active,
+    memory_bytes: workerLoad?.residentBytes,
+    requests_total: usage.requests,
+    errors_total: usage.errors,
+    cancelled_total: usage.cancelled,
+    prompt_tokens_total: usage.promptTokens,
+    cached_tokens_total: usage.cachedTokens,
+    completion_tokens_total: usage.completionTokens,
+    loads_total: counts.loads,
+    crashes_total: counts.crashes,
+    queue_time: recent.queueMs,
+    time_to_first_token: recent.firstTokenMs,
+    time_per_output_token: recent.perTokenMs,
+    duration: recent.durationMs,
+    tokens_per_second: usage.completionTokensPerSecond,
+    prompt_tokens_per_second: usage.promptTokensPerSecond,
+    loaded_at: worker.loadedAt,
+  };
+  return metricsCodec.decode(parseJson(JSON.stringify(json)), "strict").message;
 }

@@ -3,15 +3,16 @@ import { RerankService } from "../../gen/loqui/v1/rerank_pb.ts";
 import { SpeechService } from "../../gen/loqui/v1/speech_pb.ts";
 import { createGateway } from "../gateway/gateway.ts";
 import type { Registry } from "../gateway/registry.ts";
+import type { Usage } from "../gateway/usage.ts";
 import type { ChatLimits } from "./chat-limits.ts";
 import { createChatService } from "./chat-service.ts";
 import { implement, type ServiceImplementation } from "./handlers.ts";
 import { createModelService } from "./model-service.ts";
 
 /** All services of the schema, over the models of a registry. */
-export function createServices(registry: Registry, limits: ChatLimits): ServiceImplementation[] {
+export function createServices(registry: Registry, usage: Usage, limits: ChatLimits): ServiceImplementation[] {
   return [
-    createModelService(registry),
+    createModelService(registry, usage),
     createChatService(createGateway(registry, "chat"), limits),
     implement(EmbeddingService, {}),
     implement(RerankService, {}),

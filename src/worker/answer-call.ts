@@ -47,6 +47,7 @@ async function answer(outbox: Outbox, call: Call, methods: WorkerMethods, contro
       completionTokens: totals.completionTokens,
       queueMs: totals.queueMs,
       firstTokenMs: totals.firstTokenMs,
+      generationMs: totals.generationMs,
     });
     outbox.close([
       ...last.map(messageFrame),

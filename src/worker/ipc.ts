@@ -48,7 +48,19 @@ export interface WorkerInfo extends ModelInfo {
   readonly batchSize: number;
 }
 
-/** What a worker answers over IPC, once. */
+/** How busy a worker is. */
+export interface WorkerLoad {
+  /** Generations that have a sequence. */
+  readonly active: number;
+  /** Generations that wait for one, and the tokens of their prompts. */
+  readonly queued: number;
+  readonly queuedTokens: number;
+  /** Memory that the process has in RAM. */
+  readonly residentBytes: number;
+}
+
+/** What a worker says over IPC: `ready` or `failed` once, then its load from time to time. */
 export type WorkerMessage =
   | { readonly type: "ready"; readonly info: WorkerInfo }
-  | { readonly type: "failed"; readonly message: string; readonly kind: ErrorKind };
+  | { readonly type: "failed"; readonly message: string; readonly kind: ErrorKind }
+  | { readonly type: "load"; readonly load: WorkerLoad };

@@ -19,8 +19,9 @@ import { answerCall } from "./answer-call.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { openEngine } from "./engines.ts";
 import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel } from "./ipc.ts";
+import { reportLoad } from "./load-report.ts";
 import { createPace } from "./pace.ts";
-import { createScheduler } from "./scheduler.ts";
+import { createScheduler, type Scheduler } from "./scheduler.ts";
 
 const { values } = parseArgs({
   allowPositionals: true,
@@ -40,19 +41,20 @@ process.once("message", (config: WorkerConfig) => void start(config, socketPath)
 if (!process.connected) leave();
 
 async function start(config: WorkerConfig, path: string): Promise<void> {
-  let info: WorkerInfo;
+  let served: { info: WorkerInfo; scheduler: Scheduler };
   try {
-    info = await serve(config, path);
+    served = await serve(config, path);
   } catch (reason) {
     const error = toLoquiError(reason);
     if (error.kind === "internal") console.error(error.cause ?? error);
     const message = error.kind === "internal" ? "the model can't be loaded; the log says why" : error.message;
     return send({ type: "failed", message, kind: error.kind }, () => process.exit(1));
   }
-  send({ type: "ready", info });
+  send({ type: "ready", info: served.info });
+  reportLoad(served.scheduler, (load) => send({ type: "load", load }));
 }
 
-async function serve({ model, limits }: WorkerConfig, path: string): Promise<WorkerInfo> {
+async function serve({ model, limits }: WorkerConfig, path: string) {
   const engine = await openEngine(model);
   const { sequences, contextLength, batchSize } = engine;
   const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize };
@@ -75,7 +77,7 @@ async function serve({ model, limits }: WorkerConfig, path: string): Promise<Wor
     server.once("error", reject);
     server.listen(path, resolve);
   });
-  return info;
+  return { info, scheduler };
 }
 
 /** Of the model's shape and how it is loaded; files of one shape with other weights have the same. */

@@ -20,6 +20,7 @@ export interface CallTotals {
   readonly completionTokens: number;
   readonly queueMs: number;
   readonly firstTokenMs: number;
+  readonly generationMs: number;
 }
 
 /** How a call ended. */

@@ -25,6 +25,7 @@ describe("settings", () => {
       loadOnDemand: true,
       logLevel: "info",
       corsOrigins: [],
+      metrics: "open",
       drainMs: 30_000,
       requestTimeoutMs: 600_000,
     });

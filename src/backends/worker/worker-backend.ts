@@ -7,7 +7,7 @@ import type { Logger } from "../../telemetry/log.ts";
 import { engineEnvironment } from "../../worker/engines.ts";
 import { decodeFailure } from "../../worker/failure.ts";
 import { maxFrameBytes } from "../../worker/frames.ts";
-import type { WorkerInfo } from "../../worker/ipc.ts";
+import type { WorkerInfo, WorkerLoad } from "../../worker/ipc.ts";
 import type { Backend, CallMethod } from "../backend.ts";
 import { workerEnvironment } from "./environment.ts";
 import { createSupervisor, type ReadyWorker, restartDelayMs, type WorkerState } from "./supervisor.ts";
@@ -15,6 +15,7 @@ import { createTurns } from "./turns.ts";
 import { waitFor } from "./wait-for.ts";
 import { workerConfig } from "./worker-config.ts";
 import { ConnectionLost, callWorker } from "./worker-connection.ts";
+import { countEvent, type WorkerCounts } from "./worker-counts.ts";
 import { logEvent } from "./worker-log.ts";
 import { startWorkerProcess } from "./worker-process.ts";
 
@@ -31,6 +32,9 @@ export interface WorkerBackend extends Backend {
   readonly loadedAt: number | undefined;
   /** The process that answers; undefined unless it is ready. */
   readonly pid: number | undefined;
+  /** How busy it is, as it last said; undefined unless it is ready. */
+  readonly workerLoad: WorkerLoad | undefined;
+  readonly counts: WorkerCounts;
   /** Starts the worker where it isn't; resolves when it is ready. Throws `model_unavailable` where it can't be. */
   load(signal: AbortSignal): Promise<void>;
   /**
@@ -75,6 +79,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
   const { config, drainMs = 30_000 } = options;
   const log = options.log.child({ model: config.id });
   const turns = createTurns();
+  let counts: WorkerCounts = { loads: 0, crashes: 0, restarts: 0 };
   let inFlight = 0;
   let disposed = false;
   let onIdle: () => void = () => {};
@@ -86,6 +91,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     delayMs: options.delayMs ?? restartDelayMs,
     onEvent(event) {
       logEvent(log, event);
+      counts = countEvent(counts, event);
       // The event is told before the state has changed.
       queueMicrotask(() => options.onChange?.());
     },
@@ -151,6 +157,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
       throw new LoquiError("too_large", `the request of ${bytes.length} bytes is above the maximum ${maxFrameBytes}`);
     }
     const unary = method.methodKind === "unary";
+    const arrivedAt = performance.now();
     let suspect = false;
     let misses = 0;
     inFlight += 1;
@@ -161,6 +168,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
         let answered = false;
         try {
           worker = await readyWorker(context);
+          const startedAt = performance.now();
           let single: MessageShape<O> | undefined;
           for await (const reply of callWorker(worker.process.socketPath, callOf(method, bytes, context), signal)) {
             if (reply.case === "message") {
@@ -171,12 +179,13 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
               }
               // Once something is out it isn't tried again; others may run beside it.
               turn.share();
+              if (!answered) record.firstTokenMs = performance.now() - arrivedAt;
               answered = true;
               yield message;
             } else if (reply.case === "failure") {
               throw decodeFailure(reply.value);
             } else if (reply.case === "complete") {
-              recordTotals(record, reply.value);
+              recordTotals(record, reply.value, startedAt - arrivedAt);
               turn.leave();
               if (single !== undefined) yield single;
               return;
@@ -231,6 +240,12 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     get pid() {
       return supervisor.worker?.process.pid;
     },
+    get workerLoad() {
+      return supervisor.worker?.process.load;
+    },
+    get counts() {
+      return counts;
+    },
     async load(signal) {
       await waitFor(load(), signal);
     },
@@ -266,11 +281,15 @@ function callOf(method: CallMethod<DescMessage, DescMessage>, request: Uint8Arra
   };
 }
 
-function recordTotals(record: RequestRecord, totals: Complete): void {
+/** `waitedMs`: before the worker was asked. */
+function recordTotals(record: RequestRecord, totals: Complete, waitedMs: number): void {
   record.promptTokens = totals.promptTokens;
   record.cachedTokens = totals.cachedTokens;
   record.completionTokens = totals.completionTokens;
   record.queueMs = totals.queueMs;
+  record.generationMs = totals.generationMs;
+  // A stream's first message has told it, as its client sees it.
+  record.firstTokenMs ??= waitedMs + totals.firstTokenMs;
 }
 
 async function goneWithin(worker: ReadyWorker, ms: number): Promise<boolean> {

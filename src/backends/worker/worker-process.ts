@@ -3,7 +3,7 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isErrorKind, LoquiError } from "../../errors.ts";
-import type { WorkerConfig, WorkerInfo, WorkerMessage } from "../../worker/ipc.ts";
+import type { WorkerConfig, WorkerInfo, WorkerLoad, WorkerMessage } from "../../worker/ipc.ts";
 
 /** A worker's process, from its start to its end. */
 export interface WorkerProcess {
@@ -15,6 +15,8 @@ export interface WorkerProcess {
    * can't load the model.
    */
   readonly ready: Promise<WorkerInfo>;
+  /** What it last told of its load; a second old where it is busy. Undefined until it is ready. */
+  readonly load: WorkerLoad | undefined;
   /** Resolves when the process is gone. */
   readonly exited: Promise<WorkerExit>;
   /** Asks it to end and makes it after `killAfterMs`; resolves when it is gone. */
@@ -72,6 +74,10 @@ export function startWorkerProcess(
 
   const exited = exitOf(child, lines);
   const ready = readinessOf(child, exited);
+  let load: WorkerLoad | undefined;
+  child.on("message", (message: WorkerMessage) => {
+    if (message.type === "load") load = message.load;
+  });
   // Whoever is interested awaits it; a worker that is stopped while it loads interests nobody.
   ready.catch(() => {});
   child.send(config, (error) => {
@@ -82,6 +88,9 @@ export function startWorkerProcess(
     pid: child.pid,
     socketPath,
     ready,
+    get load() {
+      return load;
+    },
     exited,
     kill: () => void child.kill("SIGKILL"),
     async stop() {
@@ -107,7 +116,8 @@ function readinessOf(child: ChildProcess, exited: Promise<WorkerExit>): Promise<
   return new Promise((resolve, reject) => {
     child.once("message", (message: WorkerMessage) => {
       if (message.type === "ready") return resolve(message.info);
-      reject(new LoquiError(isErrorKind(message.kind) ? message.kind : "internal", message.message));
+      if (message.type === "failed")
+        reject(new LoquiError(isErrorKind(message.kind) ? message.kind : "internal", message.message));
     });
     exited.then(reject);
   });

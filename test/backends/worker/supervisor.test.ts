@@ -55,6 +55,7 @@ function setup(delayMs: (start: number) => number = () => 0) {
         pid: processes.length,
         socketPath,
         ready: readiness.promise,
+        load: undefined,
         exited: exit.promise,
         kill: end,
         stop: async () => end(),

@@ -1,0 +1,29 @@
+import type { SupervisorEvent } from "./supervisor.ts";
+
+/** What has become of a model's processes since the server started. */
+export interface WorkerCounts {
+  /** Times that one became ready. */
+  readonly loads: number;
+  /** Times that one ended unasked. */
+  readonly crashes: number;
+  /** Times that one was started after such an end. */
+  readonly restarts: number;
+}
+
+/** The counts after one more event. */
+export function countEvent(counts: WorkerCounts, event: SupervisorEvent): WorkerCounts {
+  switch (event.type) {
+    case "loading":
+      return event.start > 1 ? { ...counts, restarts: counts.restarts + 1 } : counts;
+    case "ready":
+      return { ...counts, loads: counts.loads + 1 };
+    case "crashed":
+      return { ...counts, crashes: counts.crashes + 1 };
+    case "failed":
+      return event.exit === undefined ? counts : { ...counts, crashes: counts.crashes + 1 };
+    case "stopped":
+      return counts;
+    default:
+      return event satisfies never;
+  }
+}
