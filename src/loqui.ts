@@ -1,14 +1,18 @@
 import { ModelService } from "../gen/loqui/v1/model_pb.ts";
+import { createKeyRing, type KeyRing } from "./access/keys.ts";
 import { createWorkerBackend } from "./backends/worker/worker-backend.ts";
+import { ConfigError } from "./config/config-error.ts";
+import { readKeysFile } from "./config/keys-file.ts";
 import { packageVersion } from "./config/package-root.ts";
-import type { Settings } from "./config/settings.ts";
+import type { ApiKeySettings, Settings } from "./config/settings.ts";
+import { watchFile } from "./config/watch-file.ts";
 import { createRegistry } from "./gateway/registry.ts";
 import { createUsage } from "./gateway/usage.ts";
 import { modelStatus } from "./model-status.ts";
 import { createRestHandler } from "./rest/handler.ts";
 import { createServer, type Server } from "./server/server.ts";
 import { createServices } from "./services/services.ts";
-import { createLog, logRecords } from "./telemetry/log.ts";
+import { createLog, type Logger, logRecords } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 
 /** A running loqui. */
@@ -17,6 +21,8 @@ export interface Loqui {
   readonly url: string;
   /** Resolves when every preloaded model is ready or can't be loaded. */
   readonly settled: Promise<void>;
+  /** Reads again what may change while it runs: the keys file. What is wrong there is logged, and the old keys stay. */
+  reload(): void;
   /** Ends it: what is in flight gets the drain time, then the workers are stopped. */
   close(): Promise<void>;
   /** Cuts the drain time of a `close` short. */
@@ -56,15 +62,17 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
   let reportHealth = () => {};
   let loading = true;
   const preloaded = registry.preload();
+  const keys = settings.apiKeys && openKeys(settings.apiKeys, log);
   const about = { name: "loqui", version: packageVersion };
   try {
     const opened = await createServer({
       host: settings.host,
       port: settings.port,
       services: createServices(registry, usage, settings.chatLimits),
-      rest: (dispatcher, limits) =>
+      rest: (dispatcher, limits, admit) =>
         createRestHandler({
           dispatcher,
+          admit,
           strict: settings.strict,
           info: { title: about.name, version: about.version },
           limits: { bodyBytes: limits.maxRequestBytes, maxTimeoutMs: limits.maxTimeoutMs },
@@ -78,6 +86,10 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       about,
       limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs },
       allowedOrigins: settings.corsOrigins,
+      allowedHosts: settings.allowedHosts,
+      ...(keys && { keys: keys.ring }),
+      publicMethods: settings.publicModels ? [ModelService.method.listModels, ModelService.method.getModel] : [],
+      rateLimit: { requestsPerMinute: settings.requestsPerMinute, tokensPerMinute: settings.tokensPerMinute },
       watches: [ModelService.method.watchModels],
       onRecord(record, error) {
         usage.add(record);
@@ -85,7 +97,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
         logRecord(record, error);
       },
       onRejected: metrics.onRejected,
-      ...(settings.metrics !== "off" && { metricsPage: metrics.page }),
+      ...(settings.metrics !== "off" && { metricsPage: metrics.page, publicMetrics: settings.metrics === "open" }),
       log,
     });
     server = opened;
@@ -104,16 +116,37 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
     return {
       url: opened.url,
       settled,
+      reload: () => keys?.reload(),
       abort: () => void opened.close({ force: true }),
       async close() {
+        keys?.close();
         await opened.close();
         await registry[Symbol.asyncDispose]();
         metrics[Symbol.dispose]();
       },
     };
   } catch (error) {
+    keys?.close();
     metrics[Symbol.dispose]();
     await registry[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** The API keys, read again whenever their file changes. */
+function openKeys(settings: ApiKeySettings, log: Logger): { ring: KeyRing; reload(): void; close(): void } {
+  const { fixed, listed, file } = settings;
+  const ring = createKeyRing([...fixed, ...listed]);
+  function reload(): void {
+    if (file === undefined) return;
+    try {
+      const read = readKeysFile(file);
+      ring.replace([...fixed, ...read]);
+      log.info({ keys: fixed.length + read.length }, "API keys read again");
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      log.error({ reason: error.message }, "the keys file is refused; the keys before it stay valid");
+    }
+  }
+  return { ring, reload, close: file === undefined ? () => {} : watchFile(file, reload) };
 }

@@ -1,8 +1,23 @@
 import { randomUUID } from "node:crypto";
+import { allScopes, type Scope } from "./access/scopes.ts";
 import type { LoquiError } from "./errors.ts";
 
 /** The protocols that a request can come in by. */
 export type Protocol = "rest" | "grpc" | "grpc-web" | "connect";
+
+/** Who makes a call, as the gate has found. */
+export interface Caller {
+  /** The API key's id; absent where none was asked for. */
+  readonly keyId?: string;
+  /** Caches are shared within a tenant only. Empty for callers without a key. */
+  readonly tenant: string;
+  readonly scopes: ReadonlySet<Scope>;
+  /** Charges the tokens of a call that has ended to the caller's rate limit. Does not throw. */
+  charge(tokens: number): void;
+}
+
+/** Whoever calls where nothing asks for a key. */
+export const anyone: Caller = { tenant: "", scopes: allScopes, charge: () => {} };
 
 /**
  * What is known of a call beside its message. Made by the protocol adapters,
@@ -18,6 +33,8 @@ export interface RequestContext {
   readonly keyId?: string;
   /** Caches are shared within a tenant only. Empty where none is configured. */
   readonly tenant: string;
+  /** What the caller may do; the method's own scope has been checked. */
+  readonly scopes: ReadonlySet<Scope>;
   /** End of the call's time, on the clock of `performance.now()`. */
   readonly deadline?: number;
   /** The W3C trace context that the client sent. */
@@ -38,7 +55,10 @@ export interface RequestRecord {
   readonly method: string;
   /** Unix time of arrival, in milliseconds. */
   readonly receivedAt: number;
+  /** The API key's id; absent where none was asked for. */
   keyId?: string;
+  /** The key's tenant; absent where none was asked for. */
+  tenant?: string;
   /** The model that the client named. */
   model?: string;
   /** The id of the model that this names; absent where there is none of the name. */
@@ -70,6 +90,8 @@ export interface IncomingCall {
   readonly requestId: string;
   /** A request header's (or gRPC metadata's) value by its lower-case name. */
   header(name: string): string | undefined;
+  /** Who calls. Default: {@link anyone}. */
+  readonly caller?: Caller;
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal;
   /** The client's deadline (`grpc-timeout`, `connect-timeout-ms`, `x-request-timeout`), from now, in milliseconds. */

@@ -41,6 +41,10 @@ describe("dependencies run one way", () => {
     ["src/services/", /^(rest|server|backends|worker|engines|telemetry|cli|loqui\.ts)$/],
     ["src/gateway/", /^(rest|server|services|worker|engines|telemetry|cli|loqui\.ts)$/],
     ["src/server/", /^(gateway|backends|worker|engines|config|cli|loqui\.ts)$/],
+    [
+      "src/access/",
+      /^(gen|codec|rest|server|services|gateway|backends|worker|engines|config|telemetry|cli|loqui\.ts)$/,
+    ],
     // engines ← worker, and the worker knows nothing of the front
     ["src/worker/", /^(rest|server|services|gateway|backends|config|telemetry|cli|loqui\.ts)$/],
     ["src/engines/", /^(gen|codec|rest|server|services|gateway|backends|worker|config|telemetry|cli|loqui\.ts)$/],

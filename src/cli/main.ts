@@ -2,8 +2,10 @@
 import { enableCompileCache } from "node:module";
 import { setFlagsFromString } from "node:v8";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { scopeNames } from "../access/scopes.ts";
 import { ConfigError } from "../config/config-error.ts";
 import { CommandError } from "./command-error.ts";
+import type { KeyOptions } from "./key.ts";
 import type { RunOptions } from "./run.ts";
 
 /** Flags of a setting: `LOQUI_LOG_LEVEL` is `--log-level`. */
@@ -17,6 +19,11 @@ const settingFlags: readonly [flag: string, setting: string, description: string
   ["--log-level <level>", "LOQUI_LOG_LEVEL", "fatal, error, warn, info, debug, trace or silent (info)"],
   ["--cors-origins <list>", "LOQUI_CORS_ORIGINS", "origins of web pages that may call, comma-separated (none)"],
   ["--metrics <who>", "LOQUI_METRICS", "who may read /metrics: open, key or off (key where there are keys, else open)"],
+  ["--allowed-hosts <list>", "LOQUI_ALLOWED_HOSTS", "names that requests may ask for, comma-separated (loopback's)"],
+  ["--api-keys-file <file>", "LOQUI_API_KEYS_FILE", "YAML list of the API keys that may call; see loqui key"],
+  ["--public-models", "LOQUI_PUBLIC_MODELS", "listing and describing models needs no key"],
+  ["--requests-per-minute <number>", "LOQUI_REQUESTS_PER_MINUTE", "most requests of one key a minute (no limit)"],
+  ["--tokens-per-minute <number>", "LOQUI_TOKENS_PER_MINUTE", "most tokens of one key a minute (no limit)"],
   ["--drain-seconds <number>", "LOQUI_DRAIN_SECONDS", "time that requests in flight get when the server ends (30)"],
   ["--request-timeout-seconds <number>", "LOQUI_REQUEST_TIMEOUT_SECONDS", "the longest a request may take (600)"],
   ["--max-choices <number>", "LOQUI_MAX_CHOICES", "the most answers of one request (128)"],
@@ -56,6 +63,19 @@ withSettings(program.command("run"))
   .action(async (model: string, prompt: string, options: RunOptions & Record<string, unknown>) => {
     const { run } = await import("./run.ts");
     await run(model, prompt, options, flagsOf(options));
+  });
+
+program
+  .command("key")
+  .description("make an API key: the key goes to standard error, its entry for the keys file to standard output")
+  .argument("<id>", "what the key is called in logs")
+  .option("--scopes <list>", `comma-separated, of ${scopeNames.join(", ")}`, "inference,models:read")
+  .option("--tenant <name>", "keys of one tenant share caches (a tenant of its own)")
+  .option("--requests-per-minute <number>", "most requests a minute (the server's default)", toInteger)
+  .option("--tokens-per-minute <number>", "most tokens a minute (the server's default)", toInteger)
+  .action(async (id: string, options: KeyOptions) => {
+    const { key } = await import("./key.ts");
+    key(id, options);
   });
 
 /** By name: importing the class would load the server for `--help` too. */

@@ -33,13 +33,14 @@ export async function run(
   const target = await findServer(flags, model);
   try {
     const client = createClient(ChatService, createConnectTransport({ baseUrl: target.url, httpVersion: "1.1" }));
-    const chunks = client.streamChatCompletion({
+    const request = {
       model: target.model,
       messages: [...system, message(ChatRole.USER, words)],
       ...(options.maxTokens !== undefined && { maxTokens: options.maxTokens }),
       ...(options.temperature !== undefined && { temperature: options.temperature }),
       ...(options.seed !== undefined && { seed: BigInt(options.seed) }),
-    });
+    };
+    const chunks = client.streamChatCompletion(request, { headers: authorization() });
     for await (const chunk of chunks) process.stdout.write(chunk.choices[0]?.delta?.content ?? "");
     process.stdout.write("\n");
   } catch (error) {
@@ -62,13 +63,13 @@ interface Target {
 
 async function findServer(flags: Readonly<Record<string, unknown>>, model: string): Promise<Target> {
   const { host, port } = readSettings(process.env, flags, packageRoot);
-  const url = `http://${host}:${port}`;
+  const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
   const known = await askServer(url, model);
   if (known === true) return { url, model, close: async () => {} };
   const settings = readOwn(flags, model, known === false ? undefined : known);
   const chosen = settings.models.find((candidate) => candidate.preload);
   if (chosen === undefined) throw new CommandError(`no model is called ${model}`);
-  const own = await startLoqui({ ...settings, port: 0, logLevel: "error" });
+  const own = await startLoqui({ ...settings, host: "127.0.0.1", port: 0, apiKeys: undefined, logLevel: "error" });
   return { url: own.url, model: chosen.id, close: () => own.close() };
 }
 
@@ -82,16 +83,27 @@ function readOwn(flags: Readonly<Record<string, unknown>>, model: string, advice
   }
 }
 
+/** The first key of LOQUI_API_KEYS: what a server with the same environment accepts. */
+function authorization(): Record<string, string> {
+  const [key = ""] = (process.env.LOQUI_API_KEYS ?? "").split(",");
+  return key.trim() === "" ? {} : { authorization: `Bearer ${key.trim()}` };
+}
+
 /** Whether the loqui that listens there knows the model, else its own words; false where none listens. */
 async function askServer(url: string, model: string): Promise<boolean | string> {
   try {
     const response = await fetch(`${url}/v1/models/${encodeURIComponent(model)}`, {
+      headers: authorization(),
       signal: AbortSignal.timeout(1000),
     });
-    const body = (await response.json()) as { object?: unknown; engine?: unknown; detail?: unknown };
+    const body = (await response.json()) as { object?: unknown; engine?: unknown; detail?: unknown; error?: unknown };
+    if (response.status === 401 && body.error !== undefined) {
+      throw new CommandError(`the server at ${url} asks for an API key: set LOQUI_API_KEYS to one that it knows`);
+    }
     if (typeof body.detail === "string") return body.detail;
     return response.ok && body.object === "model" && body.engine !== undefined;
-  } catch {
+  } catch (error) {
+    if (error instanceof CommandError) throw error;
     return false;
   }
 }

@@ -4,10 +4,15 @@ import { startLoqui } from "../loqui.ts";
 
 /**
  * Runs a server until SIGTERM or SIGINT ends it. The first signal drains: what
- * is in flight gets the drain time. The second ends at once.
+ * is in flight gets the drain time. The second ends at once. SIGHUP has it read
+ * again what may change while it runs.
  */
 export async function serve(flags: Readonly<Record<string, unknown>>): Promise<void> {
-  const loqui = await startLoqui(readSettings(process.env, flags, packageRoot));
+  const settings = readSettings(process.env, flags, packageRoot);
+  // Nothing that is started or dumped from here on needs the plain keys.
+  delete process.env.LOQUI_API_KEYS;
+  const loqui = await startLoqui(settings);
+  process.on("SIGHUP", () => loqui.reload());
   process.stdout.write(`loqui listens on ${loqui.url}\n`);
   await new Promise<void>((done) => {
     let signals = 0;

@@ -1,7 +1,10 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
+import { type ApiKey, hashKey } from "../access/keys.ts";
+import { allScopes } from "../access/scopes.ts";
 import { ConfigError, describeIssue } from "./config-error.ts";
+import { readKeysFile } from "./keys-file.ts";
 import { type ModelConfig, modelOfFile, readModelsFile } from "./models-file.ts";
 
 const flag = z
@@ -35,20 +38,28 @@ const origin = z.string().refine((value) => value === "*" || URL.parse(value)?.o
   error: (issue) => `${String(issue.input)} is not an origin such as https://app.example`,
 });
 
-/** Other machines must not get in while there are no API keys to tell them apart. */
-const loopback = z
-  .string()
-  .refine((value) => value === "localhost" || value === "::1" || /^127(\.\d{1,3}){3}$/.test(value), {
-    error: (issue) =>
-      `${String(issue.input)} is not a loopback address; listening for other machines needs API keys, which loqui does not have yet`,
-  });
+/** A name or an address that requests may ask for in `Host`, without a port. */
+const hostName = z.string().refine((value) => value === "*" || /^[a-z0-9_.-]{1,253}$|^[0-9a-f:]{2,45}$/i.test(value), {
+  error: (issue) => `${String(issue.input)} is not a host name such as models.example, without scheme and port`,
+});
+
+/** Keys in plain text; what is said of a bad one does not quote it. */
+const plainKeys = list.pipe(
+  z.array(z.string().regex(/^[\x21-\x7e]{16,512}$/, "a key has 16 to 512 visible ASCII characters")).min(1, {
+    error: "is empty; leave it out to run without keys, or make one with `loqui key`",
+  }),
+);
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
 
 /**
  * Every setting: its name in the environment and what it takes. The command
  * line has a flag for each (`LOQUI_LOG_LEVEL` is `--log-level`), which wins.
  */
 const settingsSchema = z.object({
-  HOST: loopback.default("127.0.0.1"),
+  HOST: z.string().min(1).default("127.0.0.1"),
   PORT: count(0, 65_535, "a port").default(8000),
   MODELS: list.optional(),
   LOQUI_CONFIG: z.string().min(1).optional(),
@@ -57,6 +68,12 @@ const settingsSchema = z.object({
   LOQUI_LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
   LOQUI_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
   LOQUI_METRICS: z.enum(["open", "key", "off"]).optional(),
+  LOQUI_ALLOWED_HOSTS: list.pipe(z.array(hostName)).default([]),
+  LOQUI_API_KEYS: plainKeys.optional(),
+  LOQUI_API_KEYS_FILE: z.string().min(1).optional(),
+  LOQUI_PUBLIC_MODELS: flag.default(false),
+  LOQUI_REQUESTS_PER_MINUTE: count(1, 1_000_000_000).optional(),
+  LOQUI_TOKENS_PER_MINUTE: count(1, 1_000_000_000).optional(),
   LOQUI_DRAIN_SECONDS: number(0, 86_400, "a number of seconds").default(30),
   LOQUI_REQUEST_TIMEOUT_SECONDS: number(1, 86_400, "a number of seconds").default(600),
   // The most that these can be is what the schema allows.
@@ -76,8 +93,17 @@ export interface Settings {
   readonly loadOnDemand: boolean;
   readonly logLevel: string;
   readonly corsOrigins: readonly string[];
-  /** Who may read `/metrics`: everybody, those with a key of scope `admin`, or nobody. */
+  /** Who may read `/metrics`: everybody, those with a key of scope `metrics:read`, or nobody. */
   readonly metrics: "open" | "key" | "off";
+  /** Names that requests may ask for in `Host`, beside loopback's and the bound address. */
+  readonly allowedHosts: readonly string[];
+  /** Undefined where no key is asked for. */
+  readonly apiKeys: ApiKeySettings | undefined;
+  /** Listing and describing models needs no key though keys are asked for. */
+  readonly publicModels: boolean;
+  /** For keys without limits of their own, and for each address that calls without a key. */
+  readonly requestsPerMinute: number | undefined;
+  readonly tokensPerMinute: number | undefined;
   readonly drainMs: number;
   readonly requestTimeoutMs: number;
   /** What one request may ask a model for. */
@@ -87,6 +113,15 @@ export interface Settings {
     readonly maxStops: number;
     readonly maxLogitBias: number;
   };
+}
+
+/** Where the API keys come from. */
+export interface ApiKeySettings {
+  /** Those of LOQUI_API_KEYS, with all scopes, in one tenant without a name. */
+  readonly fixed: readonly ApiKey[];
+  /** Those of LOQUI_API_KEYS_FILE at the start. */
+  readonly listed: readonly ApiKey[];
+  readonly file: string | undefined;
 }
 
 /** Names of the settings, as the environment has them. */
@@ -118,6 +153,16 @@ export function readSettings(
   const result = settingsSchema.safeParse(input);
   if (!result.success) throw new ConfigError(describeIssue(result.error));
   const values = result.data;
+  const apiKeys = apiKeySettings(values.LOQUI_API_KEYS, values.LOQUI_API_KEYS_FILE);
+  if (apiKeys === undefined && !isLoopback(values.HOST)) {
+    throw new ConfigError(
+      `HOST: ${values.HOST} is not a loopback address, and without an API key every machine that reaches it could use this server; ` +
+        "make a key with `loqui key` and name its file in LOQUI_API_KEYS_FILE, or listen on 127.0.0.1",
+    );
+  }
+  if (apiKeys === undefined && values.LOQUI_METRICS === "key") {
+    throw new ConfigError("LOQUI_METRICS: key needs API keys (LOQUI_API_KEYS_FILE), and there are none");
+  }
   return {
     host: values.HOST,
     port: values.PORT,
@@ -126,7 +171,12 @@ export function readSettings(
     loadOnDemand: values.LOQUI_LOAD_ON_DEMAND,
     logLevel: values.LOQUI_LOG_LEVEL,
     corsOrigins: values.LOQUI_CORS_ORIGINS,
-    metrics: values.LOQUI_METRICS ?? "open",
+    metrics: values.LOQUI_METRICS ?? (apiKeys === undefined ? "open" : "key"),
+    allowedHosts: values.LOQUI_ALLOWED_HOSTS,
+    apiKeys,
+    publicModels: values.LOQUI_PUBLIC_MODELS,
+    requestsPerMinute: values.LOQUI_REQUESTS_PER_MINUTE,
+    tokensPerMinute: values.LOQUI_TOKENS_PER_MINUTE,
     drainMs: values.LOQUI_DRAIN_SECONDS * 1000,
     requestTimeoutMs: values.LOQUI_REQUEST_TIMEOUT_SECONDS * 1000,
     chatLimits: {
@@ -136,6 +186,19 @@ export function readSettings(
       maxLogitBias: values.LOQUI_MAX_LOGIT_BIAS,
     },
   };
+}
+
+/** Only hashes leave here: the plain keys are forgotten. */
+function apiKeySettings(plain: readonly string[] | undefined, file: string | undefined): ApiKeySettings | undefined {
+  if (plain === undefined && file === undefined) return undefined;
+  const fixed = (plain ?? []).map((key, index) => ({
+    // A colon stands in no id of a keys file.
+    id: `env:${index + 1}`,
+    hash: hashKey(key),
+    scopes: allScopes,
+    tenant: "",
+  }));
+  return { fixed, listed: file === undefined ? [] : readKeysFile(file), file };
 }
 
 /** The files' models; a later file's entry replaces an earlier one of the same id. */

@@ -1,6 +1,6 @@
 import type { ErrorFormat } from "../../gen/loqui/rest/v1/annotations_pb.ts";
 import { LoquiError, toLoquiError } from "../errors.ts";
-import type { IncomingCall } from "../request-context.ts";
+import type { Caller, IncomingCall } from "../request-context.ts";
 import { sendError } from "./error-response.ts";
 import { breakOff, type HttpRequest, type HttpResponse, headerOf } from "./http.ts";
 
@@ -20,7 +20,7 @@ export interface Exchange {
   /** Writes an error into a response that has begun. Without it such a response is broken off. */
   failInBand: ((error: LoquiError) => void) | undefined;
   /** What the dispatcher is told of the call. */
-  call(): IncomingCall;
+  call(caller: Caller): IncomingCall;
   /** Declares the response complete. */
   end(): void;
   /** Ends the exchange with an error, in whatever way is still open. Does nothing once it has ended. */
@@ -64,7 +64,8 @@ export function createExchange(request: HttpRequest, response: HttpResponse, opt
     get ended() {
       return ended;
     },
-    call: () => ({
+    call: (caller) => ({
+      caller,
       protocol: "rest",
       requestId: options.requestId,
       header: (name) => headerOf(request, name),

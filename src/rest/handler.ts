@@ -1,7 +1,7 @@
-import type { DescService } from "@bufbuild/protobuf";
+import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { DecodeMode } from "../codec/codec.ts";
 import { LoquiError } from "../errors.ts";
-import { requestIdFrom } from "../request-context.ts";
+import { anyone, type Caller, requestIdFrom } from "../request-context.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import { type Binding, httpBodyTypeName, type Target } from "./bindings.ts";
 import { eventStreamHeaders } from "./event-stream.ts";
@@ -24,10 +24,18 @@ export interface FailedRequest {
   readonly dispatched: boolean;
 }
 
+/**
+ * Lets a request in before its body is read, and says whose it is. `methods`:
+ * what it may lead to; none where it leads to no method. Throws the refusal.
+ */
+export type Admit = (request: HttpRequest, response: HttpResponse, methods: readonly DescMethod[]) => Promise<Caller>;
+
 export interface RestOptions {
   readonly dispatcher: Dispatcher;
   /** What REST reaches. Default: all that the dispatcher serves. */
   readonly services?: readonly DescService[];
+  /** Default: everybody may do everything. */
+  readonly admit?: Admit;
   /** What is left out has its default. */
   readonly limits?: Partial<RestLimits>;
   /** Members that the schema doesn't know are refused; `x-loqui-strict: 1` asks for it per request. Default: false. */
@@ -45,6 +53,8 @@ export interface RestHandler {
 }
 
 interface Endpoint {
+  /** Where its requests may lead. */
+  readonly methods: readonly DescMethod[];
   readonly read: RequestReader;
   readonly responders: ReadonlyMap<Target, Responder>;
 }
@@ -59,7 +69,7 @@ interface Endpoint {
  * call's deadline, the client's reading by `writeTimeoutMs`.
  */
 export function createRestHandler(options: RestOptions): RestHandler {
-  const { dispatcher, strict = false } = options;
+  const { dispatcher, strict = false, admit = async () => anyone } = options;
   const limits = restLimits(options.limits);
   const services = options.services ?? dispatcher.services;
   const routeTable = createRouteTable(services);
@@ -75,13 +85,17 @@ export function createRestHandler(options: RestOptions): RestHandler {
       const given = headerOf(request, "x-request-timeout");
       throw new LoquiError("invalid_request", `x-request-timeout ${given} is not a number of seconds`);
     }
+    const match = path === openApiPath ? openApiOnly : routeTable.match(httpMethod, path);
+    const endpoint = match.kind === "found" ? endpoints.get(match.binding) : undefined;
+    if (match.kind === "found") exchange.errorFormat = match.binding.errorFormat;
+    const caller = await admit(request, response, endpoint?.methods ?? []);
+    if (exchange.ended) return;
     if (path === openApiPath && (httpMethod === "GET" || httpMethod === "HEAD")) {
       const document = openApi();
       exchange.end();
       sendOpenApi(request, response, document, limits.writeTimeoutMs);
       return;
     }
-    const match = path === openApiPath ? openApiOnly : routeTable.match(httpMethod, path);
     if (match.kind === "not_found") throw new LoquiError("not_found", `there is no ${shown(path)}`);
     if (match.kind === "method_not_allowed") {
       const allow = match.allow.join(", ");
@@ -95,8 +109,6 @@ export function createRestHandler(options: RestOptions): RestHandler {
     }
 
     const { binding, variables } = match;
-    exchange.errorFormat = binding.errorFormat;
-    const endpoint = endpoints.get(binding);
     if (endpoint === undefined) throw new Error(`${binding.template.source} was not compiled`);
     const mode: DecodeMode = strict || headerOf(request, "x-loqui-strict") === "1" ? "strict" : "lenient";
     const { target, message, ignored } = await endpoint.read(request, variables, query, mode);
@@ -112,7 +124,7 @@ export function createRestHandler(options: RestOptions): RestHandler {
     const responder = endpoint.responders.get(target);
     if (responder === undefined) throw new Error(`${target.method.name} was not compiled`);
     dispatched.add(exchange);
-    await responder(exchange, dispatcher.run(target.method, message, exchange.call()));
+    await responder(exchange, dispatcher.run(target.method, message, exchange.call(caller)));
   }
   function handle(request: HttpRequest, response: HttpResponse): void {
     const { path, query } = targetOf(request);
@@ -163,7 +175,7 @@ function compileEndpoint(binding: Binding, limits: RestLimits): Endpoint {
     if (target.method.output.typeName === httpBodyTypeName) return [target, bytesResponder(limits)];
     return [target, eventResponder(target, limits)];
   });
-  return { read, responders: new Map(responders) };
+  return { methods: binding.targets.map(({ method }) => method), read, responders: new Map(responders) };
 }
 
 /** The layer around may have chosen one for its own log. */

@@ -13,8 +13,8 @@ import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import { type ErrorKind, LoquiError } from "../errors.ts";
-import type { IncomingCall, Protocol } from "../request-context.ts";
+import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
+import type { Caller, IncomingCall, Protocol } from "../request-context.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
 import { fromConnectError, kindOfStatus, toConnectError } from "./connect-errors.ts";
@@ -34,8 +34,8 @@ import type { ServerLimits } from "./limits.ts";
 type NodeServerResponse = Parameters<typeof universalResponseToNodeResponse>[1];
 type Message = MessageShape<DescMessage>;
 
-/** Why a request is refused before its body is read; undefined where it is not. */
-export type Gate = (request: HttpRequest) => LoquiError | undefined;
+/** Lets a call in before its body is read, and says whose it is. Throws the refusal as a LoquiError. */
+export type AdmitCall = (request: HttpRequest, response: HttpResponse, method: DescMethod) => Promise<Caller>;
 
 /** A call that was answered without coming to the dispatcher. */
 export interface RefusedCall {
@@ -49,7 +49,7 @@ export interface ConnectAdapterOptions {
   readonly dispatcher: Dispatcher;
   readonly limits: ServerLimits;
   /** Asked for every call once its header is there; the refusal is sent in the shape of its protocol. */
-  readonly gate: Gate;
+  readonly admit: AdmitCall;
   /** Answers every path that is no method of a service. */
   readonly fallback: HttpHandler;
   /** Takes what is known of a call that was answered without coming to the dispatcher: it could not be read. */
@@ -61,7 +61,10 @@ export interface ConnectAdapterOptions {
 /** What the adapter knows of a request beside what Connect tells a handler. */
 interface Arrival {
   readonly requestId: string;
-  readonly refusal: LoquiError | undefined;
+  /** Who calls; rejects with the gate's refusal. */
+  readonly admission: Promise<Caller>;
+  /** Why the gate has refused it. */
+  refused: ErrorKind | undefined;
   /** Aborted when the connection closes before the call has ended. */
   readonly signal: AbortSignal;
   /** Whether it has come to the dispatcher, which leaves a record of it. */
@@ -91,9 +94,15 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     compressMinBytes: Number.MAX_SAFE_INTEGER,
     readMaxBytes: limits.maxRequestBytes,
     writeMaxBytes: limits.maxResponseBytes,
-    requestGate(context) {
-      const { refusal } = arrivalOf(context);
-      if (refusal !== undefined) throw toConnectError(refusal);
+    async requestGate(context) {
+      const arrival = arrivalOf(context);
+      try {
+        await arrival.admission;
+      } catch (error) {
+        const refusal = toLoquiError(error);
+        arrival.refused = refusal.kind;
+        throw toConnectError(refusal);
+      }
     },
   });
   for (const service of dispatcher.services) {
@@ -110,7 +119,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
       options.onRefused({ requestId, protocol: protocolOf(request), path, kind: "unimplemented" });
       return;
     }
-    const arrival = arrive(request, response, options);
+    const arrival = arrive(request, response, handler.method, options);
     if (isGrpc(request)) readableGrpcMessage(response);
     dropEndlessTimeout(request);
     // connect-node does not know the absolute form of a target (RFC 9112, 3.2.2), which proxies send.
@@ -146,21 +155,26 @@ async function answer(
 function arrive(
   request: HttpRequest,
   response: HttpResponse,
-  { gate, onRefused }: Pick<ConnectAdapterOptions, "gate" | "onRefused">,
+  method: DescMethod,
+  { admit, onRefused }: Pick<ConnectAdapterOptions, "admit" | "onRefused">,
 ): Arrival {
   const controller = new AbortController();
   const arrival: Arrival = {
     requestId: String(response.getHeader("x-request-id")),
-    refusal: gate(request),
+    // At once: what comes after this rewrites the request's target.
+    admission: admit(request, response, method),
+    refused: undefined,
     signal: controller.signal,
     started: false,
     ended: false,
     trailer: undefined,
   };
+  // Connect may answer a call that it can't read before it asks for this.
+  arrival.admission.catch(() => {});
   response.once("close", () => {
     if (!arrival.ended) controller.abort();
     if (arrival.started) return;
-    const kind = arrival.refusal?.kind ?? kindOfReply(response, arrival.trailer);
+    const kind = arrival.refused ?? kindOfReply(response, arrival.trailer);
     onRefused({ requestId: arrival.requestId, protocol: protocolOf(request), path: pathOf(request), kind });
   });
   return arrival;
@@ -212,6 +226,7 @@ async function* run(
     protocol: context.protocolName as Protocol,
     requestId: arrival.requestId,
     header: (name) => context.requestHeader.get(name) ?? undefined,
+    caller: await arrival.admission,
     signal: arrival.signal,
     ...(timeoutMs !== undefined && { timeoutMs: Math.max(0, timeoutMs) }),
   };

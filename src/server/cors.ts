@@ -23,6 +23,8 @@ const exposedHeaders = [
   "Retry-After",
   "X-Should-Retry",
   "X-Loqui-Ignored",
+  "WWW-Authenticate",
+  ...["Limit", "Remaining", "Reset"].flatMap((what) => [`X-RateLimit-${what}-Requests`, `X-RateLimit-${what}-Tokens`]),
 ].join(", ");
 
 /** A browser may keep the answer to a preflight for this long; Chromium's maximum. */
@@ -40,8 +42,10 @@ export interface OriginPolicy {
   refusal(request: HttpRequest): LoquiError | undefined;
   /** Marks the response as readable by the page that asked, where it may be. */
   apply(request: HttpRequest, response: HttpResponse): void;
-  /** Answers a preflight and says so; leaves every other request alone. */
-  preflight(request: HttpRequest, response: HttpResponse): boolean;
+  /** Whether a request only asks what a page may send. */
+  isPreflight(request: HttpRequest): boolean;
+  /** Answers a preflight: with what the page may send, or 403. */
+  answerPreflight(request: HttpRequest, response: HttpResponse): void;
 }
 
 /** `allowed`: origins such as `https://app.example`, or `*` for all of them. */
@@ -68,13 +72,14 @@ export function createOriginPolicy(allowed: readonly string[]): OriginPolicy {
       if (origin === undefined || isAllowed(origin) || isOwn(origin, authorityOf(request))) return undefined;
       return new LoquiError("origin_refused", "requests from this origin are not allowed");
     },
-    preflight(request, response) {
-      const origin = headerOf(request, "origin");
-      const isPreflight = request.method === "OPTIONS" && "access-control-request-method" in request.headers;
-      if (!isPreflight || origin === undefined) return false;
-      if (!isAllowed(origin)) {
+    isPreflight(request) {
+      const { headers } = request;
+      return request.method === "OPTIONS" && "access-control-request-method" in headers && "origin" in headers;
+    },
+    answerPreflight(request, response) {
+      if (!isAllowed(headerOf(request, "origin") ?? "")) {
         sendEmpty(response, 403);
-        return true;
+        return;
       }
       apply(request, response);
       const asked = (headerOf(request, "access-control-request-headers") ?? "").split(",").map((name) => name.trim());
@@ -85,7 +90,6 @@ export function createOriginPolicy(allowed: readonly string[]): OriginPolicy {
       response.setHeader("access-control-max-age", String(maxAgeSeconds));
       response.setHeader("vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
       sendEmpty(response, 204);
-      return true;
     },
   };
 }

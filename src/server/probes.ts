@@ -1,7 +1,8 @@
 import { LoquiError, openaiErrorBody, toLoquiError } from "../errors.ts";
+import { sendError } from "../rest/error-response.ts";
 import { send } from "../rest/http.ts";
 import type { Exposition } from "../telemetry/exposition.ts";
-import { type HttpHandler, headerOf, pathOf, sendJson } from "./http.ts";
+import { type HttpHandler, type HttpRequest, type HttpResponse, headerOf, pathOf, sendJson } from "./http.ts";
 
 /** What `GET /` says of the server. */
 export interface About {
@@ -17,8 +18,12 @@ export interface ProbesOptions {
   readonly about: About;
   /** Why the server can't answer requests; undefined while it can. */
   readonly notReady: () => string | undefined;
-  /** Makes the page of `/metrics`; left out, `fallback` answers that. */
-  readonly metricsPage?: MetricsPage;
+  /** What `/metrics` answers, to whom `enter` lets in; left out, `fallback` answers that. */
+  readonly metrics?: {
+    readonly page: MetricsPage;
+    /** Throws what a request is refused with. */
+    readonly enter: (request: HttpRequest, response: HttpResponse) => Promise<unknown>;
+  };
   /** Answers every other path. */
   readonly fallback: HttpHandler;
 }
@@ -31,7 +36,7 @@ const writeTimeoutMs = 10_000;
  * `/livez` (the process runs), `/readyz` (it can answer requests), `/health`
  * (the same in llama-server's shape), `GET /` and `/metrics`.
  */
-export function createProbes({ about, notReady, metricsPage, fallback }: ProbesOptions): HttpHandler {
+export function createProbes({ about, notReady, metrics, fallback }: ProbesOptions): HttpHandler {
   const json = (read: () => [status: number, body: unknown]): HttpHandler => {
     return (request, response) => {
       const [status, body] = read();
@@ -57,7 +62,7 @@ export function createProbes({ about, notReady, metricsPage, fallback }: ProbesO
       }),
     ],
   ]);
-  if (metricsPage !== undefined) probes.set("/metrics", metricsHandler(metricsPage));
+  if (metrics !== undefined) probes.set("/metrics", metricsHandler(metrics));
 
   return (request, response) => {
     const probe = probes.get(pathOf(request));
@@ -73,15 +78,14 @@ export function createProbes({ about, notReady, metricsPage, fallback }: ProbesO
   };
 }
 
-function metricsHandler(page: MetricsPage): HttpHandler {
+function metricsHandler({ page, enter }: NonNullable<ProbesOptions["metrics"]>): HttpHandler {
   return (request, response) => {
-    page(headerOf(request, "accept")).then(
-      ({ contentType, body }) =>
-        send(request, response, 200, { "content-type": contentType, ...noStore }, body, writeTimeoutMs),
-      (reason) => {
-        const error = toLoquiError(reason);
-        sendJson(request, response, error.http, openaiErrorBody(error), noStore);
-      },
-    );
+    enter(request, response)
+      .then(() => page(headerOf(request, "accept")))
+      .then(
+        ({ contentType, body }) =>
+          send(request, response, 200, { "content-type": contentType, ...noStore }, body, writeTimeoutMs),
+        (reason) => sendError(request, response, toLoquiError(reason), undefined, noStore),
+      );
   };
 }

@@ -1,7 +1,10 @@
 import type { DescMethod } from "@bufbuild/protobuf";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
+import type { KeyRing } from "../access/keys.ts";
+import { createRateLimits, type RateLimit } from "../access/rate-limits.ts";
 import { openaiErrorBody } from "../errors.ts";
 import { requestIdFrom } from "../request-context.ts";
+import type { Admit } from "../rest/handler.ts";
 import { createDispatcher, type Dispatcher } from "../services/dispatcher.ts";
 import type { ServiceImplementation } from "../services/handlers.ts";
 import type { Logger } from "../telemetry/log.ts";
@@ -11,8 +14,10 @@ import type { ServerStatus } from "../telemetry/state-metrics.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
 import { createOriginPolicy } from "./cors.ts";
 import { createInFlight, drain } from "./drain.ts";
+import { createGate } from "./gate.ts";
 import { createHealth, type ServerHealth } from "./health.ts";
-import { type HttpHandler, type HttpRequest, headerOf, sendJson } from "./http.ts";
+import { createHostPolicy } from "./host-policy.ts";
+import { type HttpHandler, headerOf, pathOf, sendJson } from "./http.ts";
 import { type ServerLimits, serverLimits } from "./limits.ts";
 import { listen } from "./listen.ts";
 import { type About, createProbes, type MetricsPage } from "./probes.ts";
@@ -26,13 +31,21 @@ export interface ServerOptions {
   /** What is served, beside health and reflection. */
   readonly services: readonly ServiceImplementation[];
   /** Makes the handler of every path that is neither a method's nor a probe's. */
-  readonly rest: (dispatcher: Dispatcher, limits: ServerLimits) => HttpHandler;
+  readonly rest: (dispatcher: Dispatcher, limits: ServerLimits, admit: Admit) => HttpHandler;
   /** What `GET /` says. */
   readonly about: About;
   /** See {@link ServerLimits}; what is left out has its default. */
   readonly limits?: Partial<ServerLimits>;
   /** Origins of web pages that may call the server, or `*`. Default: only its own. */
   readonly allowedOrigins?: readonly string[];
+  /** Names of the server that requests may ask for beside loopback's and `host`, or `*`. Default: none. */
+  readonly allowedHosts?: readonly string[];
+  /** The API keys that are asked for. Default: everybody may call. */
+  readonly keys?: KeyRing;
+  /** Methods that need no key though keys are asked for. Default: none but health. */
+  readonly publicMethods?: readonly DescMethod[];
+  /** For keys without limits of their own, and for each address that calls without a key. Default: none. */
+  readonly rateLimit?: RateLimit;
   /** Methods that never end on their own. Shutting down does not wait for them. */
   readonly watches?: readonly DescMethod[];
   /** Takes the record of every finished call. */
@@ -41,6 +54,8 @@ export interface ServerOptions {
   readonly onRejected?: RejectSink;
   /** Makes the page of `/metrics`. Left out, there is none. */
   readonly metricsPage?: MetricsPage;
+  /** That page needs no key though keys are asked for. Default: it needs the scope `metrics:read`. */
+  readonly publicMetrics?: boolean;
   readonly log: Logger;
 }
 
@@ -85,29 +100,35 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   });
   const dispatcher = inFlight.notice(core);
 
-  const gate = (request: HttpRequest) => {
-    const refusal = origins.refusal(request);
-    const origin = headerOf(request, "origin")?.slice(0, 200);
-    if (refusal !== undefined) log.info({ kind: refusal.kind, origin }, "request refused");
-    return refusal;
-  };
+  const gate = createGate({
+    hosts: createHostPolicy(options.host, options.allowedHosts ?? []),
+    origins,
+    keys: options.keys,
+    publicMethods: new Set(options.publicMethods),
+    rateLimits: createRateLimits(options.rateLimit ?? {}),
+  });
   const probes = createProbes({
     about: options.about,
     notReady: () => health.reason,
-    ...(options.metricsPage && { metricsPage: options.metricsPage }),
-    fallback: options.rest(dispatcher, limits),
+    ...(options.metricsPage && {
+      metrics: {
+        page: options.metricsPage,
+        enter: (request, response) => gate.enterFor(request, response, options.publicMetrics ? "none" : "metrics:read"),
+      },
+    }),
+    fallback: options.rest(dispatcher, limits, gate.enter),
   });
   const adapter = createConnectAdapter({
     dispatcher,
     limits,
-    gate,
+    admit: (request, response, method) => gate.enter(request, response, [method]),
     fallback(request, response) {
-      const refusal = gate(request);
-      if (refusal === undefined) probes(request, response);
-      else {
-        options.onRejected?.(refusal.kind, "rest");
-        sendJson(request, response, refusal.http, openaiErrorBody(refusal));
-      }
+      const refusal = gate.strange(request);
+      if (refusal === undefined) return probes(request, response);
+      const requestId = response.getHeader("x-request-id");
+      log.info({ requestId, path: pathOf(request), kind: refusal.kind }, "request refused");
+      options.onRejected?.(refusal.kind, "rest");
+      sendJson(request, response, refusal.http, openaiErrorBody(refusal));
     },
     onRefused(call) {
       log.info(call, "request refused");
@@ -122,7 +143,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     limits,
     handler: inFlight.track((request, response) => {
       response.setHeader("x-request-id", requestIdFrom(headerOf(request, "x-request-id")));
-      if (origins.preflight(request, response)) return;
+      if (gate.preflight(request, response)) return;
       origins.apply(request, response);
       adapter(request, response);
     }),

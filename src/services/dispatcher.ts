@@ -1,7 +1,7 @@
 import { create, type DescMessage, type DescMethod, type DescService, type MessageShape } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { LoquiError, toLoquiError } from "../errors.ts";
-import type { IncomingCall, RequestContext, RequestRecord } from "../request-context.ts";
+import { anyone, type IncomingCall, type RequestContext, type RequestRecord } from "../request-context.ts";
 import type { RequestInput, ServiceImplementation } from "./handlers.ts";
 import { violationError } from "./violation.ts";
 
@@ -70,11 +70,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
     async *run(method, input, call) {
       const name = `${method.parent.typeName}/${method.name}`;
       const started = performance.now();
+      const { keyId, tenant, scopes, charge } = call.caller ?? anyone;
       const record: RequestRecord = {
         requestId: call.requestId,
         protocol: call.protocol,
         method: name,
         receivedAt: Date.now(),
+        ...(keyId !== undefined && { keyId, tenant }),
       };
       const timeoutMs = Math.min(call.timeoutMs ?? options.maxTimeoutMs, options.maxTimeoutMs);
       const deadline = deadlineSignal(timeoutMs);
@@ -83,7 +85,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         requestId: call.requestId,
         protocol: call.protocol,
         method: name,
-        tenant: "",
+        ...(keyId !== undefined && { keyId }),
+        tenant,
+        scopes,
         deadline: started + timeoutMs,
         ...(traceparent !== undefined && { traceparent }),
         signal: AbortSignal.any([clientSignal(call.signal), deadline.signal, options.shutdownSignal]),
@@ -91,6 +95,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
       };
       let failure: LoquiError | undefined;
       let ended = false;
+      let messages = 0;
       try {
         const handler = implementations.get(method.parent.typeName)?.handlers[method.localName];
         if (handler === undefined) throw new LoquiError("unimplemented", `${name} is not implemented`);
@@ -107,6 +112,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         if (Symbol.asyncIterator in result) {
           for await (const message of result) {
             record.firstMessageMs ??= performance.now() - started;
+            messages += 1;
             yield message;
           }
           // A handler that merely returns when it is aborted must not look complete.
@@ -126,6 +132,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         if (!ended) failure = new LoquiError("cancelled", "the client left");
         deadline.clear();
         record.durationMs = performance.now() - started;
+        // A stream that was left has told no totals: each message of it is a token at least.
+        charge((record.promptTokens ?? 0) + (record.completionTokens ?? messages));
         record.outcome = failure === undefined ? "ok" : failure.kind;
         options.onRecord(record, failure);
       }

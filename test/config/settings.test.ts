@@ -79,11 +79,31 @@ describe("settings", () => {
     });
   });
 
+  it("listens beyond loopback when keys are asked for, and keeps their hashes only", () => {
+    const plain = "a-key-that-is-long-enough";
+    const settings = readSettings({ HOST: "0.0.0.0", LOQUI_API_KEYS: `${plain}, another-key-just-as-long` }, {}, root);
+    expect(settings.host).toBe("0.0.0.0");
+    expect(settings.apiKeys?.fixed.map((key) => [key.id, key.tenant, [...key.scopes].length])).toEqual([
+      ["env:1", "", 5],
+      ["env:2", "", 5],
+    ]);
+    expect(JSON.stringify(settings)).not.toContain(plain);
+  });
+
   it.each([
-    [{ HOST: "0.0.0.0" }, /^HOST: 0\.0\.0\.0 is not a loopback address; .* API keys/],
+    [{ HOST: "0.0.0.0" }, /^HOST: 0\.0\.0\.0 is not a loopback address, .* make a key with `loqui key` /],
+    [{ HOST: "" }, /^HOST: /],
+    [{ LOQUI_API_KEYS: "" }, /^LOQUI_API_KEYS: is empty; leave it out/],
+    [{ LOQUI_API_KEYS: "a-key-that-is-long-enough,short" }, /^LOQUI_API_KEYS\[1\]: a key has 16 to 512 visible/],
+    [{ LOQUI_API_KEYS_FILE: "nowhere.yaml" }, /^nowhere\.yaml: can't be read: ENOENT$/],
+    [{ LOQUI_ALLOWED_HOSTS: "http://a.example" }, /^LOQUI_ALLOWED_HOSTS\[0\]: http:\/\/a\.example is not a host name/],
+    [{ LOQUI_PUBLIC_MODELS: "chat" }, /^LOQUI_PUBLIC_MODELS: chat is neither/],
+    [{ LOQUI_METRICS: "key" }, /^LOQUI_METRICS: key needs API keys/],
+    [{ LOQUI_REQUESTS_PER_MINUTE: "0" }, /^LOQUI_REQUESTS_PER_MINUTE: 0 is not a whole number from 1 to/],
+    [{ LOQUI_TOKENS_PER_MINUTE: "1.5" }, /^LOQUI_TOKENS_PER_MINUTE: 1\.5 is not a whole number$/],
     [{ PORT: "70000" }, /^PORT: 70000 is not a port from 0 to 65535$/],
     [{ PORT: "seventy" }, /^PORT: seventy is not a port from 0 to 65535$/],
-    [{ LOQUI_API_KEYS: "secret" }, /^LOQUI_API_KEYS is not a setting; there are HOST, PORT, /],
+    [{ LOQUI_API_KEY: "secret" }, /^LOQUI_API_KEY is not a setting; there are HOST, PORT, /],
     [{ LOQUI_LOG_LEVEL: "loud" }, /^LOQUI_LOG_LEVEL: .*"info"/],
     [{ LOQUI_STRICT: "maybe" }, /^LOQUI_STRICT: maybe is neither 1, true, yes, on nor 0, false, no, off$/],
     [{ LOQUI_CORS_ORIGINS: "https://a.example,b.example" }, /b\.example is not an origin/],

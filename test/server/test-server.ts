@@ -163,6 +163,8 @@ export async function startTestServer(options: Partial<ServerOptions> = {}): Pro
     services,
     about: { name: "loqui", version: "0.0.0" },
     log: createLog({ level: "silent" }),
+    // What requests on raw sockets ask for.
+    allowedHosts: ["a", "x"],
     onRecord: (record, error) => records.push({ record, error }),
     rest: () => (request, response) => {
       const body = JSON.stringify(openaiErrorBody(new LoquiError("not_found", `no path ${request.url}`)));

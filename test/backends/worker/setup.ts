@@ -12,6 +12,7 @@ import {
   CreateChatCompletionRequestSchema,
   type CreateChatCompletionResponse,
 } from "../../../gen/loqui/v1/chat_pb.ts";
+import { allScopes } from "../../../src/access/scopes.ts";
 import type { Backend } from "../../../src/backends/backend.ts";
 import {
   createWorkerBackend,
@@ -121,6 +122,7 @@ export function contextOf(options: { signal?: AbortSignal; timeoutMs?: number; t
     protocol: "rest",
     method,
     tenant,
+    scopes: allScopes,
     signal,
     ...(timeoutMs !== undefined && { deadline: performance.now() + timeoutMs }),
     record: { requestId: "test-request", protocol: "rest", method, receivedAt: Date.now() },
