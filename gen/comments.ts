@@ -75,7 +75,7 @@ export const comments: ReadonlyMap<string, string> = new Map([
   ["loqui.v1.CreateChatCompletionRequest.extra", "A JSON object: members of the request that this schema does not know.\nPassed on to upstreams as they are; for local models each is reported as\nignored. At most 1 MiB."],
   ["loqui.v1.ChatMessage", "One message of a conversation, of whatever role."],
   ["loqui.v1.ChatMessage.role", "Who speaks."],
-  ["loqui.v1.ChatMessage.content", "What is said. May be absent from an assistant's message that holds\ntool_calls, a function_call, audio or a refusal."],
+  ["loqui.v1.ChatMessage.content", "What is said. Required with the roles system, developer, user and tool."],
   ["loqui.v1.ChatMessage.name", "Tells speakers of one role apart; with role `function` the function's name."],
   ["loqui.v1.ChatMessage.tool_calls", "The tools that the assistant called. At most 1,024."],
   ["loqui.v1.ChatMessage.tool_call_id", "With role `tool`, where it is required: the id of the call that this\nanswers."],

@@ -80,7 +80,7 @@ export interface Sampling {
   readonly topP: number;
   /** Keep tokens at least this fraction as likely as the likeliest; 0 keeps all. */
   readonly minP: number;
-  /** Equal seeds draw equal tokens from equal logits. */
+  /** Any whole number. Equal seeds draw equal tokens from equal logits. */
   readonly seed: number;
   /** Divides positive and multiplies negative logits of past tokens (llama.cpp's repeat penalty); 1 is off. */
   readonly repeatPenalty: number;

@@ -1,4 +1,5 @@
 import { ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { LoquiError } from "../errors.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { type ChatLimits, checkChatLimits } from "./chat-limits.ts";
 import { forwardStream, forwardUnary } from "./forward.ts";
@@ -10,6 +11,10 @@ export function createChatService(gateway: Gateway, limits: ChatLimits): Service
   const stream = forwardStream(gateway, ChatService.method.streamChatCompletion);
   return implement(ChatService, {
     createChatCompletion(request, context) {
+      if (request.streamOptions !== undefined) {
+        const param = "stream_options";
+        throw new LoquiError("invalid_request", `${param} is for streams only`, { param });
+      }
       checkChatLimits(request, limits);
       return complete(request, context);
     },

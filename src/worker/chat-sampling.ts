@@ -46,10 +46,9 @@ export function samplingOf(request: CreateChatCompletionRequest, context: Sampli
   };
 }
 
-/** llama.cpp's seeds have 32 bits, and the last of them stands for a random one. */
 function seedOf(seed: bigint | undefined): number {
-  if (seed === undefined || seed === -1n) return Math.floor(Math.random() * 0xffffffff);
-  return Number(BigInt.asUintN(64, seed) % 0xffffffffn);
+  if (seed === undefined || seed === -1n) return Math.floor(Math.random() * 2 ** 48);
+  return Number(BigInt.asUintN(53, seed));
 }
 
 function biasOf(request: CreateChatCompletionRequest, context: SamplingContext): Map<number, number> {

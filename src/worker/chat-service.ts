@@ -85,6 +85,12 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     const request = fromBinary(CreateChatCompletionRequestSchema, bytes);
     refuseUnsupported(request);
     const sampling = samplingOf(request, samplingContext);
+    const strange = request.stopTokenIds.findIndex((token) => token >= info.vocabularySize);
+    if (strange !== -1) {
+      const param = `stop_token_ids[${strange}]`;
+      const message = `${param}: ${request.stopTokenIds[strange]} is not in the vocabulary of ${info.vocabularySize} tokens`;
+      throw new LoquiError("invalid_request", message, { param });
+    }
     const prompt = promptOf(request);
     return {
       request,

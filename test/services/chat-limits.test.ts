@@ -43,6 +43,17 @@ describe("the limits of a request", () => {
     expect(error.message).toMatch(message);
   });
 
+  test.each([
+    [{ stream_options: { include_usage: true } }, "stream_options", "stream_options is for streams only"],
+    [{ stop_token_ids: [1, 4_000_000] }, "stop_token_ids[1]", /: 4000000 is not in the vocabulary of \d+ tokens$/],
+  ])("REST: %o makes no sense and is refused", async (members, param, message) => {
+    const response = await ask(members);
+    expect(response.status).toBe(400);
+    const { error } = (await response.json()) as { error: Record<string, string> };
+    expect(error).toMatchObject({ type: "invalid_request_error", param });
+    expect(error.message).toMatch(message);
+  });
+
   test("gRPC: the same", async () => {
     const client = createClient(ChatService, createGrpcTransport({ baseUrl: running.url }));
     const messages = [{ role: ChatRole.USER, content: { content: { case: "text" as const, value: "go" } } }];

@@ -74,6 +74,14 @@ describe("dispatcher", () => {
     [{ model: "" }, "model", "string.min_bytes", /^model is required$/],
     [{ messages: [{}] }, "messages[0].role", "enum.not_in", /^messages\[0\]\.role is required$/],
     [{ logitBias: { a: 1 } }, "logit_bias.a", "string.pattern", /^logit_bias\.a: the key does not match/],
+    [{ logitBias: { "05": 1 } }, "logit_bias.05", "string.pattern", /^logit_bias\.05: the key does not match/],
+    [{ messages: [{ role: ChatRole.USER }] }, "messages[0]", "message.content", /^messages\[0\]: content is required/],
+    [
+      { messages: [{ role: ChatRole.TOOL, content: { content: { case: "text", value: "9" } } }] },
+      "messages[0]",
+      "message.tool_call_id",
+      /^messages\[0\]: tool_call_id is required with role tool$/,
+    ],
     [{ logitBias: { "5": 101 } }, "logit_bias.5", "double.gte_lte", /^logit_bias\.5: 101 must be /],
     [
       { messages: [{ role: ChatRole.USER, content: { content: { case: "parts", value: { parts: [{}] } } } }] },

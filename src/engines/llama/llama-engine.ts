@@ -141,14 +141,7 @@ class LlamaEngine implements TokenEngine {
 
   createSampler(sampling: Sampling, history: Uint32Array): Sampler {
     this.#checkOpen();
-    for (const token of sampling.logitBias.keys()) {
-      if (this.#isToken(token)) continue;
-      throw new LoquiError(
-        "invalid_request",
-        `logit_bias names token ${token}, but the vocabulary has ${this.info.vocabularySize} tokens`,
-        { param: "logit_bias" },
-      );
-    }
+    this.#checkTokens(sampling.logitBias.keys());
     // The window is allocated at once.
     const penaltyWindow = Math.min(sampling.penaltyWindow, this.contextLength);
     const native = this.#model.createSampler({ ...sampling, penaltyWindow }, history);

@@ -133,7 +133,7 @@ describe("sampling from a random model", () => {
 
   it("a logit bias beyond the vocabulary is refused", () => {
     expect(() => engine.createSampler({ ...greedy, logitBias: new Map([[512, 1]]) }, prompt)).toThrow(
-      "logit_bias names token 512, but the vocabulary has 512 tokens",
+      "token 512 is not in the vocabulary of 512",
     );
   });
 });
