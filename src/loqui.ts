@@ -44,8 +44,9 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       createWorkerBackend({
         config,
         log,
-        maxOutputTokens: settings.chatLimits.maxOutputTokens,
         drainMs: settings.drainMs,
+        hangMs: settings.watchdogMs,
+        maxOutputTokens: settings.chatLimits.maxOutputTokens,
         onChange: () => reportHealth(),
       }),
   });

@@ -26,6 +26,11 @@ const settingFlags: readonly [flag: string, setting: string, description: string
   ["--tokens-per-minute <number>", "LOQUI_TOKENS_PER_MINUTE", "most tokens of one key a minute (no limit)"],
   ["--drain-seconds <number>", "LOQUI_DRAIN_SECONDS", "time that requests in flight get when the server ends (30)"],
   ["--request-timeout-seconds <number>", "LOQUI_REQUEST_TIMEOUT_SECONDS", "the longest a request may take (600)"],
+  [
+    "--watchdog-seconds <number>",
+    "LOQUI_WATCHDOG_SECONDS",
+    "a worker that shows no sign of life for this long is killed; 0 for never, as under a debugger (60)",
+  ],
   ["--max-choices <number>", "LOQUI_MAX_CHOICES", "the most answers of one request (128)"],
   ["--max-output-tokens <number>", "LOQUI_MAX_OUTPUT_TOKENS", "the most tokens of one answer (those of the context)"],
   ["--max-stop-strings <number>", "LOQUI_MAX_STOP_STRINGS", "the most stop strings of one request (16)"],

@@ -6,19 +6,21 @@ import { encodeFailure } from "./failure.ts";
 import { createFrameReader, type Frame, FrameKind, writeFrames } from "./frames.ts";
 import type { CallResult, WorkerMethods } from "./method.ts";
 import type { Pace } from "./pace.ts";
+import type { WorkCounter } from "./pulse.ts";
 
 /**
  * Answers the one call of a connection. Closing the connection before the last
  * frame cancels the call, and so does its deadline. The first and
  * the last messages are sent at once, the others at the worker's pace.
  */
-export function answerCall(socket: Socket, methods: WorkerMethods, pace: Pace): void {
+export function answerCall(socket: Socket, methods: WorkerMethods, pace: Pace, work: WorkCounter): void {
   const controller = new AbortController();
   let called = false;
   const reader = createFrameReader(({ kind, payload }) => {
     if (called || kind !== FrameKind.call) throw new RangeError("a connection carries one call");
     called = true;
-    void answer(createOutbox(socket, pace), fromBinary(CallSchema, payload), methods, controller);
+    const call = fromBinary(CallSchema, payload);
+    void work.count(() => answer(createOutbox(socket, pace), call, methods, controller));
   });
   socket.on("data", (bytes) => {
     try {

@@ -1,8 +1,12 @@
 import type { ModelInfo } from "../engines/token-engine.ts";
 import type { ErrorKind } from "../errors.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
+import type { Pulse } from "./pulse.ts";
 
-/** What a worker is told, in the one message that it gets over IPC. */
+/** What a worker is told over IPC: its configuration first, then to show its pulse. */
+export type WorkerOrder = { readonly type: "start"; readonly config: WorkerConfig } | { readonly type: "ping" };
+
+/** What a worker is started with. */
 export interface WorkerConfig {
   readonly model: WorkerModel;
   readonly limits: WorkerLimits;
@@ -59,8 +63,9 @@ export interface WorkerLoad {
   readonly residentBytes: number;
 }
 
-/** What a worker says over IPC: `ready` or `failed` once, then its load from time to time. */
+/** What a worker says over IPC: `ready` or `failed` once, then its load from time to time, and its pulse where it is asked. */
 export type WorkerMessage =
   | { readonly type: "ready"; readonly info: WorkerInfo }
   | { readonly type: "failed"; readonly message: string; readonly kind: ErrorKind }
-  | { readonly type: "load"; readonly load: WorkerLoad };
+  | { readonly type: "load"; readonly load: WorkerLoad }
+  | { readonly type: "pulse"; readonly pulse: Pulse };

@@ -2,8 +2,9 @@
  * A worker: loads one model and answers calls for it on a Unix socket, in a
  * process of its own. Started by src/backends/worker with `worker --model ID
  * --socket PATH` (the path of a socket that doesn't exist yet, in a folder of
- * the parent's own) and an IPC channel, over which its configuration comes;
- * when the channel closes, the parent is gone and the worker goes too.
+ * the parent's own) and an IPC channel, over which its configuration comes and
+ * the parent asks for its pulse; when the channel closes, the parent is gone and
+ * the worker goes too.
  *
  * SIGTERM and SIGKILL end it at once: what has to be drained is drained by the
  * parent. Any error that nobody handles ends it too, with an exit code.
@@ -18,9 +19,10 @@ import { toLoquiError } from "../errors.ts";
 import { answerCall } from "./answer-call.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { openEngine } from "./engines.ts";
-import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel } from "./ipc.ts";
+import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel, WorkerOrder } from "./ipc.ts";
 import { reportLoad } from "./load-report.ts";
 import { createPace } from "./pace.ts";
+import { countEngine, createWorkCounter } from "./pulse.ts";
 import { createScheduler, type Scheduler } from "./scheduler.ts";
 
 const { values } = parseArgs({
@@ -36,7 +38,11 @@ if (process.send === undefined || socketPath === undefined) {
 // Ctrl-C goes to the whole process group; the parent decides what becomes of it.
 process.on("SIGINT", () => {});
 process.once("disconnect", leave);
-process.once("message", (config: WorkerConfig) => void start(config, socketPath));
+const work = createWorkCounter();
+process.on("message", (order: WorkerOrder) => {
+  if (order.type === "ping") send({ type: "pulse", pulse: work.pulse() });
+  else void start(order.config, socketPath);
+});
 // The parent may have gone before there was anybody to notice.
 if (!process.connected) leave();
 
@@ -55,7 +61,7 @@ async function start(config: WorkerConfig, path: string): Promise<void> {
 }
 
 async function serve({ model, limits }: WorkerConfig, path: string) {
-  const engine = await openEngine(model);
+  const engine = countEngine(await openEngine(model), work);
   const { sequences, contextLength, batchSize } = engine;
   const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize };
   const scheduler = createScheduler(engine, {
@@ -72,7 +78,7 @@ async function serve({ model, limits }: WorkerConfig, path: string) {
     fingerprint: fingerprintOf(model, engine),
   });
   const pace = createPace(limits.streamIntervalMs);
-  const server = createServer((socket) => answerCall(socket, methods, pace));
+  const server = createServer((socket) => answerCall(socket, methods, pace, work));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(path, resolve);

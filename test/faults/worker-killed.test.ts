@@ -1,10 +1,10 @@
 /** A worker is killed while it answers: what each protocol says, and that the next request succeeds. */
-import { readdirSync, readFileSync } from "node:fs";
 import { Code, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
+import { post, question, signalWorker } from "./support.ts";
 
 let running: RunningLoqui;
 beforeAll(async () => {
@@ -15,49 +15,28 @@ beforeAll(async () => {
 });
 afterAll(() => running[Symbol.asyncDispose]());
 
-function workerOf(model: string): number {
-  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      const command = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
-      const parent = /PPid:\s+(\d+)/.exec(readFileSync(`/proc/${name}/status`, "utf8"))?.[1];
-      if (Number(parent) === process.pid && command.includes("worker") && command.includes(model)) return Number(name);
-    } catch {
-      // A process that ended meanwhile.
-    }
-  }
-  throw new Error(`no worker of ${model}`);
-}
-
-function post(body: object): Promise<Response> {
-  return fetch(`${running.url}/v1/chat/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ messages: [{ role: "user", content: "Hi!" }], ...body }),
-  });
-}
-
 async function nextSucceeds(): Promise<void> {
-  const answer = await post({ model: "endless", max_tokens: 3 });
+  const answer = await post(running.url, { model: "endless", max_tokens: 3 });
   expect(answer.status).toBe(200);
   expect(await answer.json()).toMatchObject({ choices: [{ message: { content: "on and off " } }] });
 }
 
 describe("kill -9 of a worker in mid-stream", () => {
   it("REST: an error in band, no [DONE], the next request succeeds, the other model never noticed", async () => {
-    const response = await post({ model: "endless", stream: true });
+    const response = await post(running.url, { model: "endless", stream: true });
     expect(response.status).toBe(200);
     let text = "";
     let killed = false;
     for await (const piece of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
       text += piece;
       if (!killed && text.includes('"content":"on "')) {
-        process.kill(workerOf("endless"), "SIGKILL");
+        signalWorker("endless", "SIGKILL");
         killed = true;
-        expect((await post({ model: "other" })).status).toBe(200);
+        expect((await post(running.url, { model: "other" })).status).toBe(200);
       }
     }
-    const events = text.split("\n\n").filter((event) => event !== "");
-    expect(JSON.parse(events.at(-1)?.replace(/^data: /, "") ?? "")).toEqual({
+    const all = text.split("\n\n").filter((event) => event !== "");
+    expect(JSON.parse(all.at(-1)?.replace(/^data: /, "") ?? "")).toEqual({
       error: {
         message: "the worker of the model endless died while it answered",
         type: "server_error",
@@ -73,13 +52,14 @@ describe("kill -9 of a worker in mid-stream", () => {
     ["gRPC", () => createGrpcTransport({ baseUrl: running.url })],
     ["gRPC-Web", () => createGrpcWebTransport({ baseUrl: running.url, httpVersion: "1.1" })],
     ["Connect", () => createConnectTransport({ baseUrl: running.url, httpVersion: "1.1" })],
-  ])("%s: UNAVAILABLE, the next request succeeds", async (_, transport) => {
+  ])("%s: UNAVAILABLE, the next request succeeds", async (name, transport) => {
     const client = createClient(ChatService, transport());
-    const messages = [{ role: ChatRole.USER, content: { content: { case: "text" as const, value: "Hi!" } } }];
+    // The same input twice would be in quarantine.
+    const request = question("endless", `Hi by ${name}!`);
     let chunks = 0;
     const read = async () => {
-      for await (const _ of client.streamChatCompletion({ model: "endless", messages })) {
-        if (++chunks === 2) process.kill(workerOf("endless"), "SIGKILL");
+      for await (const _ of client.streamChatCompletion(request)) {
+        if (++chunks === 2) signalWorker("endless", "SIGKILL");
       }
     };
     await expect(read()).rejects.toMatchObject({

@@ -1,6 +1,8 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { stringify } from "yaml";
+import type { ModelConfig } from "../../src/config/models-file.ts";
 import { readSettings } from "../../src/config/settings.ts";
 import { type Loqui, startLoqui } from "../../src/loqui.ts";
 import { type Script, writeScriptedModel } from "./scripted-model.ts";
@@ -14,15 +16,17 @@ export interface RunningLoqui extends AsyncDisposable {
 /**
  * Starts loqui as `npm start` does, in this process, with a model for each
  * script (named by its key), and waits until they are ready. The settings are
- * by their names in the environment.
+ * by their names in the environment, the models' parameters as in a models file.
  */
 export async function startWithScripts(
   scripts: Readonly<Record<string, Script>>,
   settings: Readonly<Record<string, string>> = {},
+  parameters: Readonly<Record<string, Partial<ModelConfig["parameters"]>>> = {},
 ): Promise<RunningLoqui> {
   const folder = mkdtempSync(join(tmpdir(), "loqui-test-"));
-  const models = writeScripts(folder, scripts);
-  const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1", MODELS: models.join(",") };
+  writeScripts(folder, scripts);
+  writeModelsFile(folder, Object.keys(scripts), parameters);
+  const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1" };
   const loqui = await startLoqui(readSettings({ ...environment, ...settings }, {}, folder));
   await loqui.settled;
   return {
@@ -42,6 +46,26 @@ export function writeScripts(folder: string, scripts: Readonly<Record<string, Sc
     writeScriptedModel(path, script);
     return path;
   });
+}
+
+/** Writes a `models.yaml` for the models of {@link writeScripts}, all to be loaded at start. */
+export function writeModelsFile(
+  folder: string,
+  names: readonly string[],
+  parameters: Readonly<Record<string, Partial<ModelConfig["parameters"]>>> = {},
+): string {
+  const models = names.map((id) => ({
+    id,
+    type: "chat",
+    capabilities: ["chat-completion"],
+    engine: "llama.cpp",
+    source: { path: `${id}.gguf` },
+    preload: true,
+    ...(parameters[id] !== undefined && { parameters: parameters[id] }),
+  }));
+  const path = join(folder, "models.yaml");
+  writeFileSync(path, stringify({ models }));
+  return path;
 }
 
 /** What `hello` answers, in its pieces: an emoji is split over two tokens. */

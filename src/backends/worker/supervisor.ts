@@ -46,12 +46,16 @@ export interface Supervisor {
   load(): Promise<ReadyWorker>;
   /** No longer wants it; says so to those who wait for it. Calls go on until {@link stop}. */
   retire(): void;
+  /** The worker's last two deaths had a cause that is kept away from it now: they count no more. */
+  forgive(): void;
   /** Ends the process. */
   stop(): Promise<void>;
 }
 
 /** Processes in a row that may die while loading before the model counts as failed. */
 const maxFailedStarts = 5;
+/** Times that deaths are forgiven before the worker was ready for long: one that dies of everything is to wait. */
+const maxForgiven = 5;
 /** A worker that was ready for this long starts with a clean slate. */
 const settledMs = 60_000;
 const longestDelayMs = 30_000;
@@ -80,6 +84,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   /** Starts since the worker was last ready for long. */
   let starts = 0;
   let failedStarts = 0;
+  let forgiven = 0;
+  /** Ends the wait for the next start. */
+  let startNow = () => {};
   let sockets = 0;
   let folder: Promise<string> | undefined;
   /** The process that lives, ready or not. */
@@ -149,7 +156,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   function onExit(readyAt: number, exit: WorkerExit, signal: AbortSignal): void {
     worker = undefined;
     if (signal.aborted) return;
-    if (performance.now() - readyAt > settledMs) starts = 1;
+    if (performance.now() - readyAt > settledMs) {
+      starts = 1;
+      forgiven = 0;
+    }
     lastError = new LoquiError("model_unavailable", exit.message, { cause: exit });
     waiting = quietly(Promise.withResolvers());
     const restartInMs = options.delayMs(starts + 1);
@@ -165,13 +175,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
     waiting.reject(lastError);
   }
 
-  /** Waits, unless it is aborted. */
+  /** Waits, unless it is aborted or told to start now. */
   async function pause(ms: number, signal: AbortSignal): Promise<void> {
     if (ms === 0) return;
     nextStartAt = performance.now() + ms;
     await new Promise<void>((resolve) => {
       const timer = setTimeout(done, ms);
       signal.addEventListener("abort", done, { once: true });
+      startNow = done;
       function done() {
         clearTimeout(timer);
         signal.removeEventListener("abort", done);
@@ -217,6 +228,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       if (state === "available" || state === "failed") {
         starts = 0;
         failedStarts = 0;
+        forgiven = 0;
         wanted = new AbortController();
         waiting = quietly(Promise.withResolvers());
         bringingUp = bringUp(wanted.signal, 0);
@@ -228,6 +240,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       state = "unloading";
       wanted.abort();
       waiting.reject(unloading());
+    },
+    forgive() {
+      if (forgiven >= maxForgiven) return;
+      forgiven += 1;
+      starts = Math.max(starts - 2, 2);
+      startNow();
     },
     stop() {
       this.retire();

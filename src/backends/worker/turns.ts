@@ -1,5 +1,7 @@
 /** A call's right to run. Both methods may be called again, to no effect. */
 export interface Turn {
+  /** Whether no other call can have run beside it. */
+  readonly alone: boolean;
   /** Lets others run beside a call that was alone. */
   share(): void;
   /** Ends the turn. */
@@ -27,6 +29,9 @@ export function createTurns(): Turns {
   function begin(isAlone: boolean): Turn {
     let left = false;
     const turn: Turn = {
+      get alone() {
+        return alone === turn;
+      },
       share() {
         if (alone !== turn) return;
         alone = undefined;

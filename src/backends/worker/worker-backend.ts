@@ -1,5 +1,7 @@
+import { createHash } from "node:crypto";
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Complete } from "../../../gen/loqui/worker/v1/worker_pb.ts";
+import { identityOf } from "../../codec/identity.ts";
 import type { ModelConfig } from "../../config/models-file.ts";
 import { LoquiError } from "../../errors.ts";
 import type { RequestContext, RequestRecord } from "../../request-context.ts";
@@ -10,7 +12,14 @@ import { maxFrameBytes } from "../../worker/frames.ts";
 import type { WorkerInfo, WorkerLoad } from "../../worker/ipc.ts";
 import type { Backend, CallMethod } from "../backend.ts";
 import { workerEnvironment } from "./environment.ts";
-import { createSupervisor, type ReadyWorker, restartDelayMs, type WorkerState } from "./supervisor.ts";
+import {
+  createSupervisor,
+  type ReadyWorker,
+  restartDelayMs,
+  type SupervisorEvent,
+  type WorkerState,
+} from "./supervisor.ts";
+import { createSuspects, holdMs, type Suspicion } from "./suspects.ts";
 import { createTurns } from "./turns.ts";
 import { waitFor } from "./wait-for.ts";
 import { workerConfig } from "./worker-config.ts";
@@ -52,6 +61,8 @@ export interface WorkerBackendOptions {
   readonly maxOutputTokens?: number;
   /** Called when the worker's state has changed. */
   readonly onChange?: () => void;
+  /** Time without a sign of life after which a worker with work is killed; 0 is never. Default 60 s. */
+  readonly hangMs?: number;
   /** Time that the model may take to load. Default 10 minutes. */
   readonly loadTimeoutMs?: number;
   /** Time that calls get to end when the model is unloaded. Default 30 s. */
@@ -60,10 +71,21 @@ export interface WorkerBackendOptions {
   readonly delayMs?: (start: number) => number;
 }
 
+/** What happens to a worker. */
+export type WorkerEvent = SupervisorEvent | QuarantineEvent;
+
+/** An input is refused from now on: the worker died of it. */
+export interface QuarantineEvent {
+  readonly type: "quarantined";
+  readonly requestId: string;
+  /** For how long. */
+  readonly holdMs: number;
+}
+
 /** What is left of the frame's limit for the rest of a Call. */
 const callOverheadBytes = 64 * 1024;
-/** Time that a process gets to be gone after its connection is. */
-const exitGraceMs = 1_000;
+/** Time that a process gets to be gone after its connection is; what held much memory takes a while. */
+const exitGraceMs = 5_000;
 /** Calls that met no worker at the other end are tried again this often. */
 const maxMisses = 3;
 
@@ -73,13 +95,16 @@ const maxMisses = 3;
  *
  * A crash implicates every call in flight: each whose first byte isn't out is
  * tried once more, alone ({@link createTurns}); if the worker dies again, or
- * the answer had begun, it ends with `worker_crashed`.
+ * the answer had begun, it ends with `worker_crashed`. An input whose worker
+ * dies a second time, and of it alone, is refused from then on
+ * ({@link createSuspects}). A worker that hangs is killed, which is a crash.
  */
 export function createWorkerBackend(options: WorkerBackendOptions): WorkerBackend {
   const { config, drainMs = 30_000 } = options;
   const log = options.log.child({ model: config.id });
   const turns = createTurns();
-  let counts: WorkerCounts = { loads: 0, crashes: 0, restarts: 0 };
+  let counts: WorkerCounts = { loads: 0, crashes: 0, hangs: 0, restarts: 0, quarantines: 0 };
+  const suspects = createSuspects();
   let inFlight = 0;
   let disposed = false;
   let onIdle: () => void = () => {};
@@ -90,19 +115,23 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     loadTimeoutMs: options.loadTimeoutMs ?? 600_000,
     delayMs: options.delayMs ?? restartDelayMs,
     onEvent(event) {
-      logEvent(log, event);
-      counts = countEvent(counts, event);
+      tell(event);
       // The event is told before the state has changed.
       queueMicrotask(() => options.onChange?.());
     },
     async start(socketPath) {
       const worker = workerConfig(config, options.maxOutputTokens);
       const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));
-      return startWorkerProcess(worker, socketPath, environment, (line, stream) =>
+      return startWorkerProcess(worker, socketPath, environment, options.hangMs ?? 60_000, (line, stream) =>
         stream === "stderr" ? log.warn(`worker: ${line}`) : log.debug(`worker: ${line}`),
       );
     },
   });
+
+  function tell(event: WorkerEvent): void {
+    logEvent(log, event);
+    counts = countEvent(counts, event);
+  }
 
   function load(): Promise<ReadyWorker> {
     if (disposed) return Promise.reject(new LoquiError("shutting_down", "the server is shutting down"));
@@ -133,6 +162,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     worker: ReadyWorker,
     lost: ConnectionLost,
     call: { readonly answered: boolean; readonly suspect: boolean; readonly misses: number },
+    onDeath: () => void,
   ): Promise<LoquiError | undefined> {
     const gone = await goneWithin(worker, exitGraceMs);
     if (disposed || supervisor.state === "unloading" || supervisor.state === "available") {
@@ -140,10 +170,22 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     }
     if (!lost.connected) return call.misses <= maxMisses ? undefined : unavailable("it can't be reached");
     if (!gone) return new LoquiError("internal", "the worker broke the connection", { cause: lost });
+    onDeath();
     if (!call.answered && !call.suspect) return undefined;
     return new LoquiError("worker_crashed", `the worker of the model ${config.id} died while it answered`, {
       cause: lost,
     });
+  }
+
+  /** Throws for an input that is in quarantine. */
+  function checkQuarantine(input: () => string): void {
+    const until = suspects.none ? undefined : suspects.quarantinedUntil(input());
+    if (until === undefined) return;
+    const minutes = Math.ceil((until - performance.now()) / 60_000);
+    throw new LoquiError(
+      "input_quarantined",
+      `the worker of the model ${config.id} died of this input twice; it is refused for ${minutes} min`,
+    );
   }
 
   async function* answers<I extends DescMessage, O extends DescMessage>(
@@ -158,17 +200,25 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     }
     const unary = method.methodKind === "unary";
     const arrivedAt = performance.now();
+    const input = once(() => inputKey(method.input, { ...request, model: config.id }));
+    /** Whether an earlier try of this call was in flight when the worker died. */
     let suspect = false;
     let misses = 0;
     inFlight += 1;
     try {
       for (;;) {
-        const turn = await turns.enter(suspect, signal);
+        checkQuarantine(input);
+        const suspicion = suspects.none ? undefined : suspects.suspicion(input());
+        const turn = await turns.enter(suspicion !== undefined || suspect, signal);
         let worker: ReadyWorker | undefined;
-        let answered = false;
+        let unwatch: (() => void) | undefined;
+        let sent = 0;
         try {
+          // Another with the same input may have been alone meanwhile.
+          checkQuarantine(input);
           worker = await readyWorker(context);
           const startedAt = performance.now();
+          unwatch = worker.process.watch();
           let single: MessageShape<O> | undefined;
           for await (const reply of callWorker(worker.process.socketPath, callOf(method, bytes, context), signal)) {
             if (reply.case === "message") {
@@ -177,15 +227,15 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
                 single = message;
                 continue;
               }
-              // Once something is out it isn't tried again; others may run beside it.
-              turn.share();
-              if (!answered) record.firstTokenMs = performance.now() - arrivedAt;
-              answered = true;
+              sent += 1;
+              if (sent === 1) record.firstTokenMs = performance.now() - arrivedAt;
+              if (sent > aloneFor(suspicion)) turn.share();
               yield message;
             } else if (reply.case === "failure") {
               throw decodeFailure(reply.value);
             } else if (reply.case === "complete") {
               recordTotals(record, reply.value, startedAt - arrivedAt);
+              if (suspicion !== undefined) suspects.acquit(input());
               turn.leave();
               if (single !== undefined) yield single;
               return;
@@ -194,11 +244,17 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
         } catch (error) {
           if (!(error instanceof ConnectionLost) || worker === undefined) throw error;
           if (!error.connected) misses += 1;
-          const final = await verdict(worker, error, { answered, suspect, misses });
+          const { alone } = turn;
+          const final = await verdict(worker, error, { answered: sent > 0, suspect, misses }, () => {
+            if (!suspects.died(input(), { alone, messages: sent })) return;
+            supervisor.forgive();
+            tell({ type: "quarantined", requestId: context.requestId, holdMs });
+          });
           if (final !== undefined) throw final;
           suspect ||= error.connected;
           record.retries = (record.retries ?? 0) + 1;
         } finally {
+          unwatch?.();
           turn.leave();
         }
       }
@@ -278,6 +334,27 @@ function callOf(method: CallMethod<DescMessage, DescMessage>, request: Uint8Arra
     tenant,
     traceparent: traceparent ?? "",
     ...(deadline !== undefined && { timeoutMs: Math.max(Math.ceil(deadline - performance.now()), 0) }),
+  };
+}
+
+/**
+ * Messages up to which a call stays alone: one whose worker died before any,
+ * to the first; one whose worker died in mid-stream, until it is well past that.
+ */
+function aloneFor(suspicion: Suspicion | undefined): number {
+  return suspicion === undefined || suspicion.messages === 0 ? 0 : 2 * suspicion.messages + 256;
+}
+
+/** What an input is known by while it is suspected: its identity's digest, so that nothing of it is kept. */
+function inputKey<I extends DescMessage>(desc: I, request: MessageShape<I>): string {
+  return createHash("sha256").update(desc.typeName).update("\0").update(identityOf(desc, request)).digest("base64");
+}
+
+function once<T>(compute: () => T): () => T {
+  let known: { readonly value: T } | undefined;
+  return () => {
+    known ??= { value: compute() };
+    return known.value;
   };
 }
 

@@ -1,4 +1,4 @@
-import type { SupervisorEvent } from "./supervisor.ts";
+import type { WorkerEvent } from "./worker-backend.ts";
 
 /** What has become of a model's processes since the server started. */
 export interface WorkerCounts {
@@ -6,19 +6,25 @@ export interface WorkerCounts {
   readonly loads: number;
   /** Times that one ended unasked. */
   readonly crashes: number;
+  /** How many of those were killed because they hung. */
+  readonly hangs: number;
   /** Times that one was started after such an end. */
   readonly restarts: number;
+  /** Inputs that were put into quarantine. */
+  readonly quarantines: number;
 }
 
 /** The counts after one more event. */
-export function countEvent(counts: WorkerCounts, event: SupervisorEvent): WorkerCounts {
+export function countEvent(counts: WorkerCounts, event: WorkerEvent): WorkerCounts {
   switch (event.type) {
     case "loading":
       return event.start > 1 ? { ...counts, restarts: counts.restarts + 1 } : counts;
     case "ready":
       return { ...counts, loads: counts.loads + 1 };
     case "crashed":
-      return { ...counts, crashes: counts.crashes + 1 };
+      return { ...counts, crashes: counts.crashes + 1, hangs: counts.hangs + (event.exit.hung ? 1 : 0) };
+    case "quarantined":
+      return { ...counts, quarantines: counts.quarantines + 1 };
     case "failed":
       return event.exit === undefined ? counts : { ...counts, crashes: counts.crashes + 1 };
     case "stopped":

@@ -1,8 +1,8 @@
 import type { Logger } from "../../telemetry/log.ts";
-import type { SupervisorEvent } from "./supervisor.ts";
+import type { WorkerEvent } from "./worker-backend.ts";
 
 /** Writes what happens to a worker to the log, a line each; a dead worker's last lines with it. */
-export function logEvent(log: Logger, event: SupervisorEvent): void {
+export function logEvent(log: Logger, event: WorkerEvent): void {
   switch (event.type) {
     case "loading":
       log.info({ start: event.start }, "loading the model");
@@ -19,6 +19,12 @@ export function logEvent(log: Logger, event: SupervisorEvent): void {
       break;
     case "failed":
       log.error({ lastLines: event.exit?.lines }, `the model can't be loaded: ${event.error.message}`);
+      break;
+    case "quarantined":
+      log.error(
+        { requestId: event.requestId, minutes: event.holdMs / 60_000 },
+        "the worker died of the same input twice: the input is in quarantine",
+      );
       break;
     case "stopped":
       log.info("the model is unloaded");

@@ -3,7 +3,8 @@ import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isErrorKind, LoquiError } from "../../errors.ts";
-import type { WorkerConfig, WorkerInfo, WorkerLoad, WorkerMessage } from "../../worker/ipc.ts";
+import type { WorkerConfig, WorkerInfo, WorkerLoad, WorkerMessage, WorkerOrder } from "../../worker/ipc.ts";
+import { createWatchdog } from "./watchdog.ts";
 
 /** A worker's process, from its start to its end. */
 export interface WorkerProcess {
@@ -19,6 +20,11 @@ export interface WorkerProcess {
   readonly load: WorkerLoad | undefined;
   /** Resolves when the process is gone. */
   readonly exited: Promise<WorkerExit>;
+  /**
+   * Says that it has work, until the function that this returns is called:
+   * meanwhile it is killed where it hangs ({@link createWatchdog}).
+   */
+  watch(): () => void;
   /** Asks it to end and makes it after `killAfterMs`; resolves when it is gone. */
   stop(): Promise<void>;
   kill(): void;
@@ -29,10 +35,17 @@ export class WorkerExit extends Error {
   override readonly name = "WorkerExit";
   /** The last lines that it wrote. */
   readonly lines: readonly string[];
+  /** Whether it was killed because it hung. */
+  readonly hung: boolean;
 
-  constructor(how: string, lines: readonly string[], cause?: unknown) {
+  constructor(
+    how: string,
+    lines: readonly string[],
+    { cause, hung = false }: { cause?: unknown; hung?: boolean } = {},
+  ) {
     super(`the worker ${how}`, { cause });
     this.lines = lines;
+    this.hung = hung;
   }
 }
 
@@ -49,12 +62,13 @@ const entry = fileURLToPath(
 
 /**
  * Starts a worker on this Node and sends it its configuration. It ends itself
- * when this process goes, however that goes.
+ * when this process goes, however that goes. `hangMs` is the watchdog's limit.
  */
 export function startWorkerProcess(
   config: WorkerConfig,
   socketPath: string,
   environment: Readonly<Record<string, string>>,
+  hangMs: number,
   onLine: LineSink,
 ): WorkerProcess {
   const child = spawn(process.execPath, [entry, "worker", "--model", config.model.id, "--socket", socketPath], {
@@ -72,17 +86,31 @@ export function startWorkerProcess(
   readLines(child.stdout, (line) => keep(line, "stdout"));
   readLines(child.stderr, (line) => keep(line, "stderr"));
 
-  const exited = exitOf(child, lines);
+  const order = (what: WorkerOrder, onError: () => void) =>
+    child.send(what, (error) => {
+      if (error !== null) onError();
+    });
+  let hang: string | undefined;
+  const watchdog = createWatchdog({
+    limitMs: hangMs,
+    // A channel that is closed is a process that is going.
+    ping: () => order({ type: "ping" }, () => {}),
+    onHang(why) {
+      hang = why;
+      child.kill("SIGKILL");
+    },
+  });
+  const exited = exitOf(child, lines, () => hang);
+  exited.then(watchdog.end);
   const ready = readinessOf(child, exited);
   let load: WorkerLoad | undefined;
   child.on("message", (message: WorkerMessage) => {
-    if (message.type === "load") load = message.load;
+    if (message.type === "pulse") watchdog.take(message.pulse);
+    else if (message.type === "load") load = message.load;
   });
   // Whoever is interested awaits it; a worker that is stopped while it loads interests nobody.
   ready.catch(() => {});
-  child.send(config, (error) => {
-    if (error !== null) child.kill("SIGKILL");
-  });
+  order({ type: "start", config }, () => child.kill("SIGKILL"));
 
   return {
     pid: child.pid,
@@ -92,6 +120,7 @@ export function startWorkerProcess(
       return load;
     },
     exited,
+    watch: watchdog.watch,
     kill: () => void child.kill("SIGKILL"),
     async stop() {
       child.kill("SIGTERM");
@@ -102,13 +131,15 @@ export function startWorkerProcess(
   };
 }
 
-function exitOf(child: ChildProcess, lines: readonly string[]): Promise<WorkerExit> {
+function exitOf(child: ChildProcess, lines: readonly string[], hang: () => string | undefined): Promise<WorkerExit> {
   return new Promise((resolve) => {
-    child.once("error", (error) => resolve(new WorkerExit("could not be started", lines, error)));
+    child.once("error", (error) => resolve(new WorkerExit("could not be started", lines, { cause: error })));
     // `close` comes after `exit`, when what it wrote has been read.
-    child.once("close", (code, signal) =>
-      resolve(new WorkerExit(signal === null ? `ended with code ${code}` : `was ended by ${signal}`, lines)),
-    );
+    child.once("close", (code, signal) => {
+      const why = hang();
+      if (why !== undefined) return resolve(new WorkerExit(`hung and was killed: ${why}`, lines, { hung: true }));
+      resolve(new WorkerExit(signal === null ? `ended with code ${code}` : `was ended by ${signal}`, lines));
+    });
   });
 }
 

@@ -57,6 +57,7 @@ function setup(delayMs: (start: number) => number = () => 0) {
         ready: readiness.promise,
         load: undefined,
         exited: exit.promise,
+        watch: () => () => {},
         kill: end,
         stop: async () => end(),
       };

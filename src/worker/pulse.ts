@@ -1,0 +1,61 @@
+import type { TokenEngine } from "../engines/token-engine.ts";
+
+/** How far a worker has come: what it answers to a ping. */
+export interface Pulse {
+  /** Pieces of work that have begun and not ended: calls, and what the engine does for them. */
+  readonly open: number;
+  /** Pieces of work that have ended since the process began. */
+  readonly done: number;
+  /** CPU time of all threads but the event loop's since the process began, in milliseconds: what engines compute with. */
+  readonly cpuMs: number;
+  /** Pages that had to be read from a disk since the process began: weights that are mapped, or swapped out. */
+  readonly pagesRead: number;
+}
+
+/** Counts the work of a worker. */
+export interface WorkCounter {
+  /** Counts a piece of work while it runs, however it ends. */
+  count<T>(work: () => Promise<T>): Promise<T>;
+  pulse(): Pulse;
+}
+
+export function createWorkCounter(): WorkCounter {
+  let open = 0;
+  let done = 0;
+  return {
+    async count(work) {
+      open += 1;
+      try {
+        return await work();
+      } finally {
+        open -= 1;
+        done += 1;
+      }
+    },
+    pulse() {
+      const { user, system } = process.threadCpuUsage();
+      const { userCPUTime, systemCPUTime, majorPageFault } = process.resourceUsage();
+      const cpuMs = (userCPUTime + systemCPUTime - user - system) / 1000;
+      return { open, done, cpuMs, pagesRead: majorPageFault };
+    },
+  };
+}
+
+/** The engine, with what it does on other threads counted: each decode and each draw is a sign of progress. */
+export function countEngine(engine: TokenEngine, { count }: WorkCounter): TokenEngine {
+  return {
+    info: engine.info,
+    sequences: engine.sequences,
+    contextLength: engine.contextLength,
+    batchSize: engine.batchSize,
+    tokenize: (text, special) => engine.tokenize(text, special),
+    createTextDecoder: (special) => engine.createTextDecoder(special),
+    isEndOfGeneration: (token) => engine.isEndOfGeneration(token),
+    createSampler: (sampling, history) => engine.createSampler(sampling, history),
+    decode: (rows) => count(() => engine.decode(rows)),
+    sample: (logits, sampler) => count(() => engine.sample(logits, sampler)),
+    truncate: (sequence, length) => count(() => engine.truncate(sequence, length)),
+    copyPrefix: (source, target, length) => count(() => engine.copyPrefix(source, target, length)),
+    [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+  };
+}
