@@ -1,24 +1,17 @@
 import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
-import {
-  type ConnectRouter,
-  createConnectRouter,
-  createContextKey,
-  createContextValues,
-  type HandlerContext,
-  type MethodImpl,
-} from "@connectrpc/connect";
+import { type ContextValues, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import {
   compressionGzip,
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
 } from "@connectrpc/connect-node";
-import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
+import { type ErrorKind, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall, Protocol } from "../request-context.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
-import { fromConnectError, kindOfStatus, toConnectError } from "./connect-errors.ts";
-import { dropEndlessTimeout, isGrpc, readableGrpcMessage, refuseUnknownGrpc } from "./grpc-http.ts";
+import { kindOfStatus, toConnectError } from "./connect-errors.ts";
+import { dropEndlessTimeout, isGrpc, offerEncodings, readableGrpcMessage, refuseUnknownGrpc } from "./grpc-http.ts";
 import {
   breakOff,
   type HttpHandler,
@@ -27,8 +20,10 @@ import {
   headerOf,
   pathOf,
   sendEmpty,
+  targetOf,
 } from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
+import { createRpcHandlers } from "./rpc-handlers.ts";
 
 /** How connect-node types a response: one that either HTTP version can be. */
 type NodeServerResponse = Parameters<typeof universalResponseToNodeResponse>[1];
@@ -87,7 +82,7 @@ const arrivalKey = createContextKey<Arrival | undefined>(undefined);
  */
 export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandler {
   const { dispatcher, limits } = options;
-  const router = createConnectRouter({
+  const createHandler = createRpcHandlers({
     // An unknown member or enum value of a request in JSON is an error: connect's default drops both without a word.
     jsonOptions: { ignoreUnknownFields: false },
     acceptCompression: [compressionGzip],
@@ -95,7 +90,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     readMaxBytes: limits.maxRequestBytes,
     writeMaxBytes: limits.maxResponseBytes,
     async requestGate(context) {
-      const arrival = arrivalOf(context);
+      const arrival = arrivalOf(context.values);
       try {
         await arrival.admission;
       } catch (error) {
@@ -104,11 +99,17 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
         throw toConnectError(refusal);
       }
     },
+    isRead({ contextValues }) {
+      const arrival = contextValues?.get(arrivalKey);
+      return arrival === undefined || arrival.started || arrival.refused !== undefined;
+    },
   });
-  for (const service of dispatcher.services) {
-    for (const method of service.methods) register(router, method, dispatcher);
-  }
-  const handlers = new Map(router.handlers.map((handler) => [handler.requestPath, handler]));
+  const handlers = new Map(
+    dispatcher.services
+      .flatMap((service) => service.methods)
+      .map((method) => createHandler(method, (input, context) => run(dispatcher, method, input, context)))
+      .map((handler) => [handler.requestPath, handler]),
+  );
 
   return (request, response) => {
     const path = pathOf(request);
@@ -121,15 +122,21 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     }
     const arrival = arrive(request, response, handler.method, options);
     if (isGrpc(request)) readableGrpcMessage(response);
+    offerEncodings(request, response);
     dropEndlessTimeout(request);
     // connect-node does not know the absolute form of a target (RFC 9112, 3.2.2), which proxies send.
-    if (request.url?.startsWith("http")) request.url = path;
+    if (request.url?.startsWith("http")) request.url = originForm(request);
     answer(handler, request, response, arrival).catch((error) => {
       options.onError(error, path.slice(1));
       if (response.headersSent) breakOff(response);
       else sendEmpty(response, 500);
     });
   };
+}
+
+function originForm(request: HttpRequest): string {
+  const { path, query } = targetOf(request);
+  return query === "" ? path : `${path}?${query}`;
 }
 
 async function answer(
@@ -192,24 +199,10 @@ function protocolOf(request: HttpRequest): Protocol {
   return headerOf(request, "content-type")?.toLowerCase().startsWith("application/grpc-web") ? "grpc-web" : "connect";
 }
 
-function arrivalOf(context: HandlerContext): Arrival {
-  const arrival = context.values.get(arrivalKey);
+function arrivalOf(values: ContextValues): Arrival {
+  const arrival = values.get(arrivalKey);
   if (arrival === undefined) throw new Error("the request did not come through the adapter");
   return arrival;
-}
-
-function register(router: ConnectRouter, method: DescMethod, dispatcher: Dispatcher): void {
-  const respond = (input: RequestInput, context: HandlerContext) => run(dispatcher, method, input, context);
-  const streamsIn = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
-  const streamsOut = method.methodKind === "server_streaming" || method.methodKind === "bidi_streaming";
-  const inputOf = streamsIn
-    ? (input: RequestInput) => readable(input as AsyncIterable<Message>)
-    : (input: RequestInput) => input;
-  const implementation = streamsOut
-    ? (input: RequestInput, context: HandlerContext) => respond(inputOf(input), context)
-    : (input: RequestInput, context: HandlerContext) => single(respond(inputOf(input), context));
-  // The method's kind decides which of the four shapes this is; the compiler can't follow that through `DescMethod`.
-  router.rpc(method, implementation as MethodImpl<DescMethod>);
 }
 
 /** The response messages of a call, its errors as Connect's. */
@@ -219,7 +212,7 @@ async function* run(
   input: RequestInput,
   context: HandlerContext,
 ): AsyncGenerator<Message> {
-  const arrival = arrivalOf(context);
+  const arrival = arrivalOf(context.values);
   arrival.started = true;
   const timeoutMs = context.timeoutMs();
   const call: IncomingCall = {
@@ -237,23 +230,5 @@ async function* run(
     throw toConnectError(error);
   } finally {
     arrival.ended = true;
-  }
-}
-
-async function single(messages: AsyncIterable<Message>): Promise<Message> {
-  let answer: Message | undefined;
-  for await (const message of messages) {
-    if (answer !== undefined) throw toConnectError(new LoquiError("internal", "more than one response message"));
-    answer = message;
-  }
-  if (answer === undefined) throw toConnectError(new LoquiError("internal", "no response message"));
-  return answer;
-}
-
-async function* readable(messages: AsyncIterable<Message>): AsyncGenerator<Message> {
-  try {
-    yield* messages;
-  } catch (error) {
-    throw fromConnectError(error);
   }
 }

@@ -32,7 +32,7 @@ function errorDetail(error: LoquiError): MessageInitShape<typeof ErrorDetailSche
 const kinds: Partial<Record<Code, ErrorKind>> = {
   [Code.InvalidArgument]: "invalid_request",
   [Code.ResourceExhausted]: "too_large",
-  [Code.Unimplemented]: "unsupported_media_type",
+  [Code.Unimplemented]: "unimplemented",
   [Code.Canceled]: "cancelled",
   [Code.Aborted]: "cancelled",
   [Code.DeadlineExceeded]: "timeout",
@@ -54,8 +54,8 @@ export function kindOfStatus(status: number): ErrorKind {
 }
 
 /**
- * What Connect throws while it reads a stream of request messages (malformed,
- * too large, compressed in an unknown way, broken off) as an error of ours.
+ * What Connect throws while it reads request messages (malformed, too large,
+ * compressed in an unknown way, broken off) as an error of ours.
  */
 export function fromConnectError(reason: unknown): LoquiError {
   if (!(reason instanceof ConnectError)) return toLoquiError(reason);

@@ -13,6 +13,21 @@ export function dropEndlessTimeout(request: HttpRequest): void {
   if (/^\d{1,10}$/.test(connect) && Number(connect) >= 2 ** 31) delete request.headers["connect-timeout-ms"];
 }
 
+/** Where each protocol names the encoding of a request, and where the answer to an unknown one says what is known. */
+const encodingHeaders = [
+  ["grpc-encoding", "grpc-accept-encoding"],
+  ["connect-content-encoding", "connect-accept-encoding"],
+  ["content-encoding", "accept-encoding"],
+] as const;
+
+/** Tells a client that compresses in an unknown way which one it could use; connect-es forgets to. */
+export function offerEncodings(request: HttpRequest, response: HttpResponse): void {
+  for (const [asked, offered] of encodingHeaders) {
+    const encoding = headerOf(request, asked);
+    if (encoding !== undefined && encoding !== "gzip" && encoding !== "identity") response.setHeader(offered, "gzip");
+  }
+}
+
 /** Whether a request is gRPC by its content type; gRPC-Web is not. */
 export function isGrpc(request: HttpRequest): boolean {
   return /^application\/grpc(\+|;|$)/i.test(headerOf(request, "content-type") ?? "");
