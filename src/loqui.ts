@@ -17,7 +17,7 @@ import { createMetrics } from "./telemetry/metrics.ts";
 
 /** A running loqui. */
 export interface Loqui {
-  /** `http://HOST:PORT`, with the port that was bound. */
+  /** `http://HOST:PORT` or `https://HOST:PORT`, with the port that was bound. */
   readonly url: string;
   /** Resolves when every preloaded model is ready or can't be loaded. */
   readonly settled: Promise<void>;
@@ -86,6 +86,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
         }),
       about,
       limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs },
+      tls: settings.tls,
       allowedOrigins: settings.corsOrigins,
       allowedHosts: settings.allowedHosts,
       ...(keys && { keys: keys.ring }),

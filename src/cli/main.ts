@@ -24,6 +24,9 @@ const settingFlags: readonly [flag: string, setting: string, description: string
   ["--public-models", "LOQUI_PUBLIC_MODELS", "listing and describing models needs no key"],
   ["--requests-per-minute <number>", "LOQUI_REQUESTS_PER_MINUTE", "most requests of one key a minute (no limit)"],
   ["--tokens-per-minute <number>", "LOQUI_TOKENS_PER_MINUTE", "most tokens of one key a minute (no limit)"],
+  ["--tls-cert <file>", "LOQUI_TLS_CERT", "PEM file of the certificate chain: the port speaks TLS only"],
+  ["--tls-key <file>", "LOQUI_TLS_KEY", "PEM file of the certificate's private key"],
+  ["--tls-client-ca <file>", "LOQUI_TLS_CLIENT_CA", "PEM file of the CAs that clients need a certificate of"],
   ["--drain-seconds <number>", "LOQUI_DRAIN_SECONDS", "time that requests in flight get when the server ends (30)"],
   ["--request-timeout-seconds <number>", "LOQUI_REQUEST_TIMEOUT_SECONDS", "the longest a request may take (600)"],
   [

@@ -74,6 +74,9 @@ const settingsSchema = z.object({
   LOQUI_PUBLIC_MODELS: flag.default(false),
   LOQUI_REQUESTS_PER_MINUTE: count(1, 1_000_000_000).optional(),
   LOQUI_TOKENS_PER_MINUTE: count(1, 1_000_000_000).optional(),
+  LOQUI_TLS_CERT: z.string().min(1).optional(),
+  LOQUI_TLS_KEY: z.string().min(1).optional(),
+  LOQUI_TLS_CLIENT_CA: z.string().min(1).optional(),
   LOQUI_DRAIN_SECONDS: number(0, 86_400, "a number of seconds").default(30),
   LOQUI_REQUEST_TIMEOUT_SECONDS: number(1, 86_400, "a number of seconds").default(600),
   LOQUI_WATCHDOG_SECONDS: number(0, 86_400, "a number of seconds").default(60),
@@ -105,6 +108,8 @@ export interface Settings {
   /** For keys without limits of their own, and for each address that calls without a key. */
   readonly requestsPerMinute: number | undefined;
   readonly tokensPerMinute: number | undefined;
+  /** Paths of PEM files; undefined where the server speaks no TLS. */
+  readonly tls: { readonly certFile: string; readonly keyFile: string; readonly clientCaFile?: string } | undefined;
   readonly drainMs: number;
   readonly requestTimeoutMs: number;
   /** Time without a sign of life after which a worker with work is killed; 0 is never. */
@@ -180,6 +185,7 @@ export function readSettings(
     publicModels: values.LOQUI_PUBLIC_MODELS,
     requestsPerMinute: values.LOQUI_REQUESTS_PER_MINUTE,
     tokensPerMinute: values.LOQUI_TOKENS_PER_MINUTE,
+    tls: tlsOf(values),
     drainMs: values.LOQUI_DRAIN_SECONDS * 1000,
     requestTimeoutMs: values.LOQUI_REQUEST_TIMEOUT_SECONDS * 1000,
     watchdogMs: values.LOQUI_WATCHDOG_SECONDS * 1000,
@@ -213,6 +219,20 @@ function knownModels(root: string, config: string | undefined): Map<string, Mode
     files.push(config);
   }
   return new Map(files.flatMap(readModelsFile).map((model) => [model.id, model]));
+}
+
+function tlsOf(values: z.infer<typeof settingsSchema>): Settings["tls"] {
+  const { LOQUI_TLS_CERT: certFile, LOQUI_TLS_KEY: keyFile, LOQUI_TLS_CLIENT_CA: clientCaFile } = values;
+  if (certFile !== undefined && keyFile !== undefined)
+    return { certFile, keyFile, ...(clientCaFile !== undefined && { clientCaFile }) };
+  if (certFile !== undefined)
+    throw new ConfigError("LOQUI_TLS_CERT needs LOQUI_TLS_KEY, the certificate's private key");
+  if (keyFile !== undefined) throw new ConfigError("LOQUI_TLS_KEY needs LOQUI_TLS_CERT, the key's certificate");
+  if (clientCaFile !== undefined)
+    throw new ConfigError(
+      "LOQUI_TLS_CLIENT_CA needs LOQUI_TLS_CERT and LOQUI_TLS_KEY: only TLS has client certificates",
+    );
+  return undefined;
 }
 
 /** `MODELS` chooses what is loaded at start: ids of known models, or paths of .gguf files. */

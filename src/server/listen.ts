@@ -1,36 +1,35 @@
-import { createServer as createHttp1Server } from "node:http";
-import { createServer as createHttp2Server, type ServerHttp2Session } from "node:http2";
+import { createServer as createHttp1Server, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createHttp2Server } from "node:http2";
 import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
+import type { Logger } from "../telemetry/log.ts";
+import type { RejectSink } from "../telemetry/rejections.ts";
+import { affordableConnections, fileLimit } from "./file-limit.ts";
 import type { HttpHandler, HttpRequest, HttpResponse } from "./http.ts";
 import { createHttp1Connections } from "./http1-connections.ts";
+import { createHttp2Sessions } from "./http2-sessions.ts";
 import type { ServerLimits } from "./limits.ts";
+import { listenError } from "./listen-error.ts";
+import { createRate } from "./rate.ts";
+import { refuseHeader } from "./request-header.ts";
 import { createSniffer } from "./sniff.ts";
-
-/** Why the server could not listen; the message is for the person at the terminal. */
-export class ListenError extends Error {
-  override readonly name = "ListenError";
-  /** Node's code, e.g. `EADDRINUSE`. */
-  readonly code: string;
-
-  constructor(code: string, message: string, cause: unknown) {
-    super(message, { cause });
-    this.code = code;
-  }
-}
+import { createTlsTermination } from "./tls.ts";
+import type { TlsFiles } from "./tls-files.ts";
 
 export interface ListenOptions {
   readonly host: string;
   /** 0 lets the system choose. */
   readonly port: number;
   readonly limits: ServerLimits;
+  /** With these the port speaks TLS only. */
+  readonly tls?: TlsFiles | undefined;
   readonly handler: HttpHandler;
-  /** Takes errors of the open port that belong to no request, e.g. EMFILE when no file descriptor is left. */
-  readonly onError: (error: Error) => void;
+  readonly onRejected: RejectSink;
+  readonly log: Logger;
 }
 
-/** One port that answers HTTP/1.1 and HTTP/2 without TLS. */
+/** One port that answers HTTP/1.1 and HTTP/2, both with TLS or both without. */
 export interface Listener {
-  /** `http://HOST:PORT`, with the port that was bound. */
+  /** `http://HOST:PORT` or `https://HOST:PORT`, with the port that was bound. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
@@ -49,12 +48,12 @@ export interface Listener {
 
 /**
  * Opens the port. The HTTP/1.1 server is the one that listens, so that its
- * timeouts and closing work; connections that begin with the HTTP/2 preface
- * are handed to an HTTP/2 server that listens nowhere. Rejects with a
- * {@link ListenError}.
+ * timeouts and closing work; connections that begin with the HTTP/2 preface, or
+ * agreed on `h2` in their TLS handshake, are handed to an HTTP/2 server that
+ * listens nowhere. Rejects with a ListenError.
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
-  const { limits } = options;
+  const { limits, log, onRejected } = options;
   const http1 = createHttp1Server({
     noDelay: true,
     // Finds peers that vanished without a word while a response is being computed.
@@ -67,67 +66,103 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     // How often Node looks; its default of 30 s would stretch every timeout by as much.
     connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
   });
+  // Counted in refuseHeader: Node would leave out what is above, and go on.
+  http1.maxHeadersCount = 0;
+  http1.maxConnections = maxConnections(limits, log);
   const http2 = createHttp2Server({
     settings: {
       initialWindowSize: limits.streamWindowBytes,
       maxConcurrentStreams: limits.maxConcurrentStreams,
       maxHeaderListSize: limits.maxHeaderBytes,
     },
+    // Node resets a stream with more. Those between are told why, in refuseHeader.
+    maxHeaderListPairs: 2 * limits.maxHeaderFields,
     // In MB; the default of 10 refuses streams (ENHANCE_YOUR_CALM) when a few large responses wait: grpc-node#1666.
     maxSessionMemory: 64,
+    // Behind the limit of Http2Sessions, which comes first and says ENHANCE_YOUR_CALM.
+    streamResetBurst: 20 * limits.http2ResetsPerSecond,
+    streamResetRate: 2 * limits.http2ResetsPerSecond,
   });
 
-  const connections = createHttp1Connections();
-  http1.prependListener("request", (request, response) => connections.begin(request.socket, response));
-  http1.prependListener("checkContinue", (request, response) => connections.begin(request.socket, response));
+  const connections = createHttp1Connections(limits.maxConcurrentStreams, onRejected);
+  const sessions = createHttp2Sessions(limits, onRejected);
+  const admit = (request: HttpRequest, response: HttpResponse): boolean =>
+    ("stream" in request || connections.begin(request, response as ServerResponse<IncomingMessage>)) &&
+    !refuseHeader(request, response, limits, onRejected);
   for (const server of [http1, http2]) {
-    server.on("request", options.handler);
+    server.on("request", (request: HttpRequest, response: HttpResponse) => {
+      if (admit(request, response)) options.handler(request, response);
+    });
     server.on("checkContinue", (request: HttpRequest, response: HttpResponse) => {
+      if (!admit(request, response)) return;
       // Without the interim response the handler's refusal, by Content-Length, comes before the body.
       if (Number(request.headers["content-length"] ?? 0) <= limits.maxRequestBytes) response.writeContinue();
       else if (request.httpVersionMajor === 1) response.setHeader("connection", "close");
       options.handler(request, response);
     });
   }
-
-  const sessions = new Set<ServerHttp2Session>();
-  http2.on("session", (session) => {
-    sessions.add(session);
-    session.once("close", () => sessions.delete(session));
-    // The stream window alone leaves the connection's at 64 KiB: nodejs/node#31084.
-    session.setLocalWindowSize(limits.connectionWindowBytes);
-  });
+  http1.on("clientError", (error, socket) => connections.fail(socket as Socket, error));
 
   const [acceptHttp1] = http1.listeners("connection") as ((this: unknown, socket: Socket) => void)[];
   if (acceptHttp1 === undefined) throw new Error("the HTTP server has no connection listener");
-  const sniffer = createSniffer(limits.firstByteTimeoutMs, (socket, version) => {
-    if (version === "http2") {
-      // Node's server opens sockets that may be half open. On HTTP/2 a client that ended its side has left, with all its streams.
-      socket.allowHalfOpen = false;
-      http2.emit("connection", socket);
-    } else {
-      connections.add(socket);
-      acceptHttp1.call(http1, socket);
-    }
+  let opening: Socket | undefined;
+  http2.on("session", (session) => {
+    if (opening !== undefined) sessions.add(session, opening);
   });
-  http1.removeAllListeners("connection");
-  http1.on("connection", sniffer.sniff);
+  const speakHttp1 = (socket: Socket) => {
+    connections.add(socket);
+    acceptHttp1.call(http1, socket);
+  };
+  const speakHttp2 = (socket: Socket) => {
+    // Node's server opens sockets that may be half open. On HTTP/2 a client that ended its side has left, with all its streams.
+    socket.allowHalfOpen = false;
+    opening = socket;
+    http2.emit("connection", socket);
+    opening = undefined;
+  };
+  const sniffer = createSniffer(
+    limits.firstByteTimeoutMs,
+    (socket, version) => (version === "http2" ? speakHttp2 : speakHttp1)(socket),
+    () => onRejected("first_byte_timeout"),
+  );
+  const tls =
+    options.tls &&
+    (await createTlsTermination({
+      files: options.tls,
+      handshakeTimeoutMs: limits.tlsHandshakeTimeoutMs,
+      checkMs: limits.tlsCheckMs,
+      log,
+      accept: (socket, protocol) => (protocol === "h2" ? speakHttp2 : speakHttp1)(socket),
+      onRefused: () => onRejected("tls_handshake"),
+    }));
 
-  await new Promise<void>((resolve, reject) => {
-    const fail = (error: unknown) => reject(listenError(error as NodeJS.ErrnoException, options));
-    http1.once("error", fail);
-    try {
-      http1.listen(options.port, options.host, resolve);
-    } catch (error) {
-      fail(error);
-    }
+  const admitsAddress = createAddressLimit(limits.maxConnectionsPerAddress);
+  http1.removeAllListeners("connection");
+  http1.on("connection", (socket) => {
+    if (!admitsAddress(socket)) {
+      onRejected("address_limit");
+      socket.destroy();
+    } else if (tls === undefined) sniffer.sniff(socket);
+    else tls.handshake(socket);
   });
-  http1.removeAllListeners("error").on("error", options.onError);
+  http1.on("drop", () => onRejected("connection_limit"));
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      http1.once("error", reject);
+      http1.listen(options.port, options.host, resolve);
+    });
+  } catch (error) {
+    tls?.stop();
+    throw listenError(error as NodeJS.ErrnoException, options.host, options.port);
+  }
+  http1.removeAllListeners("error").on("error", reportErrors(log, onRejected));
   const { port } = http1.address() as AddressInfo;
   const closed = new Promise<void>((resolve) => http1.once("close", resolve));
+  const authority = `${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`;
 
   return {
-    url: `http://${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`,
+    url: `${tls === undefined ? "http" : "https"}://${authority}`,
     host: options.host,
     port,
     closed,
@@ -135,36 +170,59 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     stopAccepting() {
       // Not http1.close(): see createHttp1Connections.
       NetServer.prototype.close.call(http1);
+      tls?.stop();
       sniffer.closeUndecided();
       connections.stop();
-      for (const session of sessions) session.close();
+      sessions.stop();
     },
     closeAll() {
+      tls?.stop();
       sniffer.closeUndecided();
       http1.close();
       http1.closeAllConnections();
-      for (const session of sessions) session.destroy();
+      sessions.destroy();
     },
   };
 }
 
-function listenError(error: NodeJS.ErrnoException, { host, port }: ListenOptions): ListenError {
-  const code = error.code ?? "UNKNOWN";
-  return new ListenError(code, listenMessage(code, host, port, error.message), error);
+function maxConnections({ maxConnections: wanted }: ServerLimits, log: Logger): number {
+  const files = fileLimit();
+  const affordable = affordableConnections(wanted, files);
+  if (affordable < wanted) {
+    log.warn({ wanted, connections: affordable, files }, "fewer connections than wanted: ulimit -n is too low");
+  }
+  return affordable;
 }
 
-function listenMessage(code: string, host: string, port: number, message: string): string {
-  switch (code) {
-    case "EADDRINUSE":
-      return `port ${port} on ${host} is taken: stop the program that listens there, or choose another port`;
-    case "EACCES":
-      return `port ${port} on ${host} needs privileges that this process does not have: choose a port above 1023`;
-    case "EADDRNOTAVAIL":
-      return `${host} is not an address of this machine`;
-    case "ENOTFOUND":
-    case "EAI_AGAIN":
-      return `host ${host} has no address`;
-    default:
-      return `can't listen on ${host}, port ${port}: ${message}`;
-  }
+/** Whether an address may have one more connection; counts it. */
+function createAddressLimit(most: number): (socket: Socket) => boolean {
+  const counts = new Map<string, number>();
+  return (socket) => {
+    const address = socket.remoteAddress;
+    if (most === 0 || address === undefined) return true;
+    const count = counts.get(address) ?? 0;
+    if (count >= most) return false;
+    counts.set(address, count + 1);
+    socket.once("close", () => {
+      const left = (counts.get(address) ?? 1) - 1;
+      if (left === 0) counts.delete(address);
+      else counts.set(address, left);
+    });
+    return true;
+  };
+}
+
+/** Errors of the open port that belong to no request. EMFILE comes for each connection, and is logged every 10 s at most. */
+function reportErrors(log: Logger, onRejected: RejectSink): (error: NodeJS.ErrnoException) => void {
+  const logs = createRate(0.1, 1);
+  let unlogged = 0;
+  return (error) => {
+    if (error.code === "EMFILE" || error.code === "ENFILE") onRejected("file_limit");
+    if (logs()) {
+      log.error({ err: error, ...(unlogged > 0 && { unlogged }) }, "the port reports an error");
+      unlogged = 0;
+    } else {
+      unlogged += 1;
+    }
+  };
 }

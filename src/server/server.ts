@@ -23,6 +23,7 @@ import { listen } from "./listen.ts";
 import { type About, createProbes, type MetricsPage } from "./probes.ts";
 import { createReflection } from "./reflection.ts";
 import { refuseStreamFlag } from "./stream-flag.ts";
+import type { TlsFiles } from "./tls-files.ts";
 
 export interface ServerOptions {
   readonly host: string;
@@ -36,6 +37,8 @@ export interface ServerOptions {
   readonly about: About;
   /** See {@link ServerLimits}; what is left out has its default. */
   readonly limits?: Partial<ServerLimits>;
+  /** With these the port speaks TLS only. */
+  readonly tls?: TlsFiles | undefined;
   /** Origins of web pages that may call the server, or `*`. Default: only its own. */
   readonly allowedOrigins?: readonly string[];
   /** Names of the server that requests may ask for beside loopback's and `host`, or `*`. Default: none. */
@@ -61,7 +64,7 @@ export interface ServerOptions {
 
 /** The running server. */
 export interface Server {
-  /** `http://HOST:PORT`, with the port that was bound. */
+  /** `http://HOST:PORT` or `https://HOST:PORT`, with the port that was bound. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
@@ -147,7 +150,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       origins.apply(request, response);
       adapter(request, response);
     }),
-    onError: (error) => log.error({ err: error }, "the port reports an error"),
+    tls: options.tls,
+    onRejected: options.onRejected ?? (() => {}),
+    log,
   });
 
   core.warmUp();

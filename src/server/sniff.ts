@@ -17,12 +17,19 @@ export interface Sniffer {
   readonly closeUndecided: () => void;
 }
 
-export function createSniffer(timeoutMs: number, accept: (socket: Socket, version: HttpVersion) => void): Sniffer {
+export function createSniffer(
+  timeoutMs: number,
+  accept: (socket: Socket, version: HttpVersion) => void,
+  onTimeout: () => void,
+): Sniffer {
   const undecided = new Set<Socket>();
 
   function sniff(socket: Socket): void {
     let seen: Buffer = Buffer.alloc(0);
-    const timer = setTimeout(() => socket.destroy(), timeoutMs);
+    const timer = setTimeout(() => {
+      onTimeout();
+      socket.destroy();
+    }, timeoutMs);
     undecided.add(socket);
 
     function release(): void {

@@ -41,8 +41,17 @@ export interface GrpcJsOptions extends CallOptions {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-export function grpcJsClient({ host, port }: { host: string; port: number }): GrpcJsClient {
-  const client = new GrpcClient(`${host}:${port}`, credentials.createInsecure(), {
+/** `secure`: PEM of the server's CA, and of the client's own key and certificate where it needs them. */
+export function grpcJsClient(
+  { host, port }: { host: string; port: number },
+  secure?: { readonly ca: string; readonly key?: string; readonly cert?: string },
+): GrpcJsClient {
+  const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
+  const channel =
+    secure === undefined
+      ? credentials.createInsecure()
+      : credentials.createSsl(pem(secure.ca), pem(secure.key), pem(secure.cert));
+  const client = new GrpcClient(`${host}:${port}`, channel, {
     // A channel of its own for each test, so that one test's backoff is not another's.
     "grpc.use_local_subchannel_pool": 1,
     "grpc.max_receive_message_length": -1,

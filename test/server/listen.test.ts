@@ -6,10 +6,13 @@ import { promisify } from "node:util";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import { type ServerLimits, serverLimits } from "../../src/server/limits.ts";
-import { type ListenError, listen } from "../../src/server/listen.ts";
+import { listen } from "../../src/server/listen.ts";
+import type { ListenError } from "../../src/server/listen-error.ts";
+import { createLog } from "../../src/telemetry/log.ts";
 import { grpcJsClient } from "./grpc-js-client.ts";
 import { startTestServer, type TestServer, until } from "./test-server.ts";
 
+const log = createLog({ level: "silent" });
 let server: TestServer;
 
 async function start(limits: Partial<ServerLimits> = {}): Promise<void> {
@@ -248,7 +251,7 @@ describe("Expect: 100-continue", () => {
 describe("what hinders listening", () => {
   const limits = serverLimits();
   const attempt = (host: string, port: number) =>
-    listen({ host, port, limits, handler: () => {}, onError: () => {} }).then(
+    listen({ host, port, limits, handler: () => {}, onRejected: () => {}, log }).then(
       () => undefined,
       (error: ListenError) => [error.name, error.code, error.message],
     );
@@ -286,7 +289,8 @@ test("IPv6 has brackets in its URL", async () => {
     port: 0,
     limits: serverLimits(),
     handler: (_, response) => void response.end("here"),
-    onError: () => {},
+    onRejected: () => {},
+    log,
   });
   expect(listener.url).toBe(`http://[::1]:${listener.port}`);
   expect(await (await fetch(listener.url, { headers: { connection: "close" } })).text()).toBe("here");

@@ -1,0 +1,132 @@
+import { constants, type ServerHttp2Session } from "node:http2";
+import type { Socket } from "node:net";
+import type { RejectSink } from "../telemetry/rejections.ts";
+import type { ServerLimits } from "./limits.ts";
+import { createRate } from "./rate.ts";
+
+/** How long a session that was told to go may take for its GOAWAY. */
+const closingMs = 1_000;
+
+/** The receipt of a PING: the largest frame that goes out in answer to a client that only asks. */
+const receiptBytes = 17;
+
+/** The open HTTP/2 connections. Ends those that are idle, dead or a flood. */
+export interface Http2Sessions {
+  /** A new connection, over this socket. */
+  add(session: ServerHttp2Session, socket: Socket): void;
+  /** Sends GOAWAY on each; they close when their last stream has ended. */
+  stop(): void;
+  /** Closes each, whatever is in flight. */
+  destroy(): void;
+}
+
+export function createHttp2Sessions(limits: ServerLimits, onRejected: RejectSink): Http2Sessions {
+  const sessions = new Set<ServerHttp2Session>();
+
+  return {
+    add(session, socket) {
+      sessions.add(session);
+      session.once("close", () => sessions.delete(session));
+      // The stream window alone leaves the connection's at 64 KiB: nodejs/node#31084.
+      session.setLocalWindowSize(limits.connectionWindowBytes);
+      let calmed = false;
+      session.once("error", () => {
+        if (!calmed) onRejected("http2_error");
+      });
+      limitFloods(session, socket, limits, () => {
+        if (session.destroyed) return;
+        calmed = true;
+        onRejected("http2_flood");
+        // RFC 9113, section 10.5; nghttp2's own limits would say INTERNAL_ERROR.
+        session.destroy(new Error("the client floods the connection"), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      });
+      closeWhenIdle(session, limits, () => onRejected("first_byte_timeout"));
+      closeWhenDead(session, socket, limits, () => onRejected("dead_peer"));
+    },
+    stop() {
+      for (const session of sessions) session.close();
+    },
+    destroy() {
+      for (const session of sessions) session.destroy();
+    },
+  };
+}
+
+/**
+ * Streams that are reset before their response is out (CVE-2023-44487) and
+ * control frames come at a bounded rate. A PING counts only while the client is
+ * sent nothing else: one for each window of data is how gRPC measures the
+ * connection.
+ */
+function limitFloods(session: ServerHttp2Session, socket: Socket, limits: ServerLimits, onFlood: () => void): void {
+  const resets = createRate(limits.http2ResetsPerSecond, 10 * limits.http2ResetsPerSecond);
+  const controls = createRate(limits.http2ControlFramesPerSecond, 10 * limits.http2ControlFramesPerSecond);
+  session.on("stream", (stream) => {
+    stream.once("aborted", () => {
+      if (!resets()) onFlood();
+    });
+  });
+  let written = 0;
+  session.on("ping", () => {
+    const idle = socket.bytesWritten - written <= receiptBytes;
+    written = socket.bytesWritten;
+    if (idle && !controls()) onFlood();
+  });
+  session.on("remoteSettings", () => {
+    if (!controls()) onFlood();
+  });
+}
+
+/** Closes a session that says no SETTINGS after its preface, and later one without a stream. */
+function closeWhenIdle(session: ServerHttp2Session, limits: ServerLimits, onSilent: () => void): void {
+  let streams = 0;
+  let timer = setTimeout(() => {
+    onSilent();
+    session.destroy();
+  }, limits.firstByteTimeoutMs);
+
+  function rest(): void {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      session.close();
+      // It would stay for a client that takes no GOAWAY.
+      timer = setTimeout(() => session.destroy(), closingMs);
+    }, limits.http2IdleTimeoutMs);
+  }
+
+  session.once("remoteSettings", () => {
+    if (streams === 0) rest();
+  });
+  session.on("stream", (stream) => {
+    streams += 1;
+    clearTimeout(timer);
+    stream.once("close", () => {
+      streams -= 1;
+      if (streams === 0 && !session.destroyed) rest();
+    });
+  });
+  session.once("close", () => clearTimeout(timer));
+}
+
+/** Asks a client from which nothing has come for a while whether it is still there. */
+function closeWhenDead(session: ServerHttp2Session, socket: Socket, limits: ServerLimits, onDead: () => void): void {
+  let read = -1;
+  let waiting: NodeJS.Timeout | undefined;
+  const timer = setInterval(() => {
+    const quiet = socket.bytesRead === read;
+    read = socket.bytesRead;
+    if (!quiet || waiting !== undefined || session.destroyed) return;
+    waiting = setTimeout(() => {
+      onDead();
+      session.destroy();
+    }, limits.http2PingTimeoutMs);
+    session.ping(() => {
+      clearTimeout(waiting);
+      waiting = undefined;
+    });
+  }, limits.http2PingIntervalMs);
+  session.once("close", () => {
+    clearInterval(timer);
+    clearTimeout(waiting);
+  });
+}
