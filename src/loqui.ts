@@ -6,13 +6,14 @@ import { readKeysFile } from "./config/keys-file.ts";
 import { packageVersion } from "./config/package-root.ts";
 import type { ApiKeySettings, Settings } from "./config/settings.ts";
 import { watchFile } from "./config/watch-file.ts";
+import { withoutPaths } from "./error-trace.ts";
 import { createRegistry } from "./gateway/registry.ts";
 import { createUsage } from "./gateway/usage.ts";
 import { modelStatus } from "./model-status.ts";
 import { createRestHandler } from "./rest/handler.ts";
 import { createServer, type Server } from "./server/server.ts";
 import { createServices } from "./services/services.ts";
-import { createLog, type Logger, logRecords } from "./telemetry/log.ts";
+import { createLog, type Logger, logRecords, refusalFields } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 
 /** A running loqui. */
@@ -36,7 +37,7 @@ export interface Loqui {
  * a ListenError when the port can't be had.
  */
 export async function startLoqui(settings: Settings): Promise<Loqui> {
-  const log = createLog({ level: settings.logLevel });
+  const log = createLog({ level: settings.logLevel, content: settings.logContent });
   const registry = createRegistry({
     models: settings.models,
     loadOnDemand: settings.loadOnDemand,
@@ -44,6 +45,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       createWorkerBackend({
         config,
         log,
+        logContent: settings.logContent,
         drainMs: settings.drainMs,
         hangMs: settings.watchdogMs,
         maxOutputTokens: settings.chatLimits.maxOutputTokens,
@@ -58,7 +60,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
     },
     packageVersion,
   );
-  const logRecord = logRecords(log);
+  const logRecord = logRecords(log, settings.logContent);
   let server: Server | undefined;
   let reportHealth = () => {};
   let loading = true;
@@ -80,7 +82,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           onError: (error, request) => {
             const { dispatched, ...refused } = request;
             if (dispatched) return;
-            log.info({ ...refused, kind: error.kind, param: error.param }, "request refused");
+            log.info({ ...refused, ...refusalFields(error) }, "request refused");
             metrics.onRejected(error.kind, "rest");
           },
         }),
@@ -99,6 +101,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
         logRecord(record, error);
       },
       onRejected: metrics.onRejected,
+      logContent: settings.logContent,
       ...(settings.metrics !== "off" && { metricsPage: metrics.page, publicMetrics: settings.metrics === "open" }),
       log,
     });
@@ -147,7 +150,7 @@ function openKeys(settings: ApiKeySettings, log: Logger): { ring: KeyRing; reloa
       log.info({ keys: fixed.length + read.length }, "API keys read again");
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      log.error({ reason: error.message }, "the keys file is refused; the keys before it stay valid");
+      log.error({ reason: withoutPaths(error.message) }, "the keys file is refused; the keys before it stay valid");
     }
   }
   return { ring, reload, close: file === undefined ? () => {} : watchFile(file, reload) };

@@ -1,5 +1,6 @@
 import { packageRoot } from "../config/package-root.ts";
 import { readSettings } from "../config/settings.ts";
+import { traceLine } from "../error-trace.ts";
 import { startLoqui } from "../loqui.ts";
 
 /**
@@ -8,6 +9,11 @@ import { startLoqui } from "../loqui.ts";
  * again what may change while it runs.
  */
 export async function serve(flags: Readonly<Record<string, unknown>>): Promise<void> {
+  // Node would print the error's message, which may quote a request.
+  process.on("uncaughtException", (error) => {
+    process.stderr.write(`loqui: ended by an error that nobody handled: ${traceLine(error, false)}\n`);
+    process.exit(1);
+  });
   const settings = readSettings(process.env, flags, packageRoot);
   // Nothing that is started or dumped from here on needs the plain keys.
   delete process.env.LOQUI_API_KEYS;

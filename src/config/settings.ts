@@ -66,6 +66,7 @@ const settingsSchema = z.object({
   LOQUI_STRICT: flag.default(false),
   LOQUI_LOAD_ON_DEMAND: flag.default(true),
   LOQUI_LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
+  LOQUI_LOG_CONTENT: flag.default(false),
   LOQUI_CORS_ORIGINS: list.pipe(z.array(origin)).default([]),
   LOQUI_METRICS: z.enum(["open", "key", "off"]).optional(),
   LOQUI_ALLOWED_HOSTS: list.pipe(z.array(hostName)).default([]),
@@ -96,6 +97,8 @@ export interface Settings {
   readonly strict: boolean;
   readonly loadOnDemand: boolean;
   readonly logLevel: string;
+  /** Whether the log may hold requests, answers and messages of errors. */
+  readonly logContent: boolean;
   readonly corsOrigins: readonly string[];
   /** Who may read `/metrics`: everybody, those with a key of scope `metrics:read`, or nobody. */
   readonly metrics: "open" | "key" | "off";
@@ -178,6 +181,7 @@ export function readSettings(
     strict: values.LOQUI_STRICT,
     loadOnDemand: values.LOQUI_LOAD_ON_DEMAND,
     logLevel: values.LOQUI_LOG_LEVEL,
+    logContent: values.LOQUI_LOG_CONTENT,
     corsOrigins: values.LOQUI_CORS_ORIGINS,
     metrics: values.LOQUI_METRICS ?? (apiKeys === undefined ? "open" : "key"),
     allowedHosts: values.LOQUI_ALLOWED_HOSTS,

@@ -7,6 +7,7 @@ import { requestIdFrom } from "../request-context.ts";
 import type { Admit } from "../rest/handler.ts";
 import { createDispatcher, type Dispatcher } from "../services/dispatcher.ts";
 import type { ServiceImplementation } from "../services/handlers.ts";
+import { logContent } from "../telemetry/content-log.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { RecordSink } from "../telemetry/records.ts";
 import type { RejectSink } from "../telemetry/rejections.ts";
@@ -60,6 +61,8 @@ export interface ServerOptions {
   /** That page needs no key though keys are asked for. Default: it needs the scope `metrics:read`. */
   readonly publicMetrics?: boolean;
   readonly log: Logger;
+  /** Whether requests and answers are logged, at level `debug`. Default: no. */
+  readonly logContent?: boolean;
 }
 
 /** The running server. */
@@ -101,7 +104,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     shutdownSignal: shutdown.signal,
     onRecord: options.onRecord,
   });
-  const dispatcher = inFlight.notice(core);
+  const dispatcher = inFlight.notice(options.logContent ? logContent(core, log) : core);
 
   const gate = createGate({
     hosts: createHostPolicy(options.host, options.allowedHosts ?? []),

@@ -1,7 +1,7 @@
-import { basename, relative } from "node:path";
 import { type DestinationStream, destination, type Logger, pino } from "pino";
-import { packageRoot } from "../config/package-root.ts";
+import { errorTrace } from "../error-trace.ts";
 import type { LoquiError } from "../errors.ts";
+import { knownPath } from "./field-names.ts";
 import type { RecordSink } from "./records.ts";
 
 export type { Logger };
@@ -9,16 +9,27 @@ export type { Logger };
 export interface LogOptions {
   /** `fatal` … `trace`, or `silent`. */
   readonly level: string;
+  /** Writes messages of errors too, which may quote a request. Default: never. */
+  readonly content?: boolean;
   /** Where the lines go; standard error by default, so that standard output belongs to the command. */
   readonly stream?: DestinationStream;
 }
 
-/** A log of JSON lines: `{"level":"info","time":…,"msg":…,…}`. */
-export function createLog({ level, stream }: LogOptions): Logger {
+/**
+ * A log of JSON lines: `{"level":"info","time":…,"msg":…,…}`. Of an error as
+ * `err` it holds the name and where it was thrown.
+ */
+export function createLog({ level, content = false, stream }: LogOptions): Logger {
   const options = {
     level,
     base: null,
     formatters: { level: (label: string) => ({ level: label }) },
+    serializers: {
+      err: (error: unknown) => ({
+        ...errorTrace(error),
+        ...(content && error instanceof Error && { message: error.message }),
+      }),
+    },
   };
   // Written in the background: a terminal or a pipe that is slow must not hold up the answers.
   return pino(options, stream ?? destination({ fd: process.stderr.fd, sync: false }));
@@ -29,44 +40,48 @@ const ambient = /^grpc\.(health|reflection)\./;
 
 /**
  * Writes one line for each finished call: the record, and what went wrong. The
- * line holds no text of the request or the answer, no key and no path; the
- * messages of errors, which may quote a request, are written at level `debug`.
+ * line holds no text of the request or the answer but the name of the model, no
+ * key and no path; `content` adds the messages of errors, which may quote a
+ * request, at level `debug`.
  */
-export function logRecords(log: Logger): RecordSink {
+export function logRecords(log: Logger, content = false): RecordSink {
   return (record, error) => {
     const level = levelOf(record.method, error);
     if (!log.isLevelEnabled(level)) return;
-    log[level](
-      { ...record, ...(error !== undefined && { error: describe(error, log.isLevelEnabled("debug")) }) },
-      "call finished",
-    );
+    const verbose = content && log.isLevelEnabled("debug");
+    log[level]({ ...record, ...(error !== undefined && { error: describe(error, verbose) }) }, "call finished");
   };
 }
 
-function levelOf(method: string, error: LoquiError | undefined): "debug" | "info" | "error" {
-  if (error?.kind === "internal") return "error";
-  return ambient.test(method) ? "debug" : "info";
+/** What the log may say of the error that a request was refused with. */
+export function refusalFields({ kind, param }: LoquiError): Record<string, unknown> {
+  return { kind, ...(param !== undefined && { param: knownPath(param) }) };
+}
+
+/** Ours are errors, want of capacity is a warning; what clients do is neither. */
+function levelOf(method: string, error: LoquiError | undefined): "debug" | "info" | "warn" | "error" {
+  switch (error?.kind) {
+    case "internal":
+    case "worker_crashed":
+      return "error";
+    case "overloaded":
+    case "model_unavailable":
+    case "timeout":
+      return "warn";
+    default:
+      return ambient.test(method) ? "debug" : "info";
+  }
 }
 
 function describe(error: LoquiError, verbose: boolean): Record<string, unknown> {
   const cause = error.cause instanceof Error ? error.cause : undefined;
+  const trace = error.kind === "internal" ? errorTrace(error.cause ?? error) : undefined;
   return {
     kind: error.kind,
     ...(error.code !== null && { code: error.code }),
-    ...(error.param !== undefined && { param: error.param }),
+    ...(error.param !== undefined && { param: knownPath(error.param) }),
     ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
-    ...(error.kind === "internal" && { cause: cause?.name ?? typeof error.cause, at: framesOf(cause ?? error) }),
+    ...(trace !== undefined && { cause: trace.name, at: trace.at }),
     ...(verbose && { message: error.message, ...(cause !== undefined && { causeMessage: cause.message }) }),
   };
-}
-
-/** Where an error was thrown: paths within the program, and no message. */
-function framesOf(error: Error): string[] {
-  const lines = (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));
-  return lines.slice(0, 5).map((line) =>
-    line.trim().replace(/(?:file:\/\/)?(\/[^():]+)/, (_, path: string) => {
-      const inside = relative(packageRoot, path);
-      return inside.startsWith("..") ? basename(path) : inside;
-    }),
-  );
 }

@@ -8,25 +8,34 @@ import type { CallResult, WorkerMethods } from "./method.ts";
 import type { Pace } from "./pace.ts";
 import type { WorkCounter } from "./pulse.ts";
 
+/** Writes to the worker's standard error what went wrong where; the front logs it. */
+export type Complain = (where: string, error: unknown) => void;
+
 /**
  * Answers the one call of a connection. Closing the connection before the last
  * frame cancels the call, and so does its deadline. The first and
  * the last messages are sent at once, the others at the worker's pace.
  */
-export function answerCall(socket: Socket, methods: WorkerMethods, pace: Pace, work: WorkCounter): void {
+export function answerCall(
+  socket: Socket,
+  methods: WorkerMethods,
+  pace: Pace,
+  work: WorkCounter,
+  complain: Complain,
+): void {
   const controller = new AbortController();
   let called = false;
   const reader = createFrameReader(({ kind, payload }) => {
     if (called || kind !== FrameKind.call) throw new RangeError("a connection carries one call");
     called = true;
     const call = fromBinary(CallSchema, payload);
-    void work.count(() => answer(createOutbox(socket, pace), call, methods, controller));
+    void work.count(() => answer(createOutbox(socket, pace), call, methods, controller, complain));
   });
   socket.on("data", (bytes) => {
     try {
       reader.push(bytes);
     } catch (error) {
-      console.error("a call that can't be read:", error);
+      complain("a call that can't be read", error);
       socket.destroy();
     }
   });
@@ -35,7 +44,13 @@ export function answerCall(socket: Socket, methods: WorkerMethods, pace: Pace, w
   socket.on("error", () => {});
 }
 
-async function answer(outbox: Outbox, call: Call, methods: WorkerMethods, controller: AbortController): Promise<void> {
+async function answer(
+  outbox: Outbox,
+  call: Call,
+  methods: WorkerMethods,
+  controller: AbortController,
+  complain: Complain,
+): Promise<void> {
   const { timeoutMs } = call;
   const timer =
     timeoutMs === undefined
@@ -57,7 +72,7 @@ async function answer(outbox: Outbox, call: Call, methods: WorkerMethods, contro
     ]);
   } catch (reason) {
     const error = toLoquiError(reason);
-    if (error.kind === "internal") console.error(`request ${call.requestId}:`, error.cause ?? error);
+    if (error.kind === "internal") complain(`request ${call.requestId}`, error.cause ?? error);
     outbox.close([{ kind: FrameKind.failure, payload: toBinary(FailureSchema, encodeFailure(error)) }]);
   } finally {
     clearTimeout(timer);

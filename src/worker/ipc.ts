@@ -10,6 +10,8 @@ export type WorkerOrder = { readonly type: "start"; readonly config: WorkerConfi
 export interface WorkerConfig {
   readonly model: WorkerModel;
   readonly limits: WorkerLimits;
+  /** Whether what it writes may hold messages of errors, which may quote a request. */
+  readonly logContent: boolean;
 }
 
 /** The model to load. What is absent is chosen when it loads. */

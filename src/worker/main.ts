@@ -15,8 +15,9 @@ import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
 import type { TokenEngine } from "../engines/token-engine.ts";
+import { traceLine } from "../error-trace.ts";
 import { toLoquiError } from "../errors.ts";
-import { answerCall } from "./answer-call.ts";
+import { answerCall, type Complain } from "./answer-call.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { openEngine } from "./engines.ts";
 import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel, WorkerOrder } from "./ipc.ts";
@@ -35,6 +36,11 @@ if (process.send === undefined || socketPath === undefined) {
   process.exit(2);
 }
 
+// Node would print the error's message, which may quote a request.
+process.on("uncaughtException", (error) => {
+  console.error(`ended by an error that nobody handled: ${traceLine(error, false)}`);
+  process.exit(1);
+});
 // Ctrl-C goes to the whole process group; the parent decides what becomes of it.
 process.on("SIGINT", () => {});
 process.once("disconnect", leave);
@@ -52,7 +58,7 @@ async function start(config: WorkerConfig, path: string): Promise<void> {
     served = await serve(config, path);
   } catch (reason) {
     const error = toLoquiError(reason);
-    if (error.kind === "internal") console.error(error.cause ?? error);
+    if (error.kind === "internal") console.error(traceLine(error.cause ?? error, config.logContent));
     const message = error.kind === "internal" ? "the model can't be loaded; the log says why" : error.message;
     return send({ type: "failed", message, kind: error.kind }, () => process.exit(1));
   }
@@ -60,7 +66,7 @@ async function start(config: WorkerConfig, path: string): Promise<void> {
   reportLoad(served.scheduler, (load) => send({ type: "load", load }));
 }
 
-async function serve({ model, limits }: WorkerConfig, path: string) {
+async function serve({ model, limits, logContent }: WorkerConfig, path: string) {
   const engine = countEngine(await openEngine(model), work);
   const { sequences, contextLength, batchSize } = engine;
   const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize };
@@ -77,8 +83,9 @@ async function serve({ model, limits }: WorkerConfig, path: string) {
     chatTemplate: model.chatTemplate,
     fingerprint: fingerprintOf(model, engine),
   });
+  const complain: Complain = (where, error) => console.error(`${where}: ${traceLine(error, logContent)}`);
   const pace = createPace(limits.streamIntervalMs);
-  const server = createServer((socket) => answerCall(socket, methods, pace, work));
+  const server = createServer((socket) => answerCall(socket, methods, pace, work, complain));
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(path, resolve);

@@ -1,5 +1,6 @@
 import { Writable } from "node:stream";
 import { expect, test } from "vitest";
+import { withoutPaths } from "../../src/error-trace.ts";
 import { LoquiError, toLoquiError } from "../../src/errors.ts";
 import type { RequestRecord } from "../../src/request-context.ts";
 import { createLog, logRecords } from "../../src/telemetry/log.ts";
@@ -15,7 +16,7 @@ const record: RequestRecord = {
   outcome: "ok",
 };
 
-function collect(level: string) {
+function collect(level: string, content = false) {
   const lines: Record<string, unknown>[] = [];
   const stream = new Writable({
     write(text, _, done) {
@@ -25,7 +26,8 @@ function collect(level: string) {
       done();
     },
   });
-  return { lines, sink: logRecords(createLog({ level, stream })) };
+  const log = createLog({ level, content, stream });
+  return { lines, log, sink: logRecords(log, content) };
 }
 
 test("a finished call is one line", () => {
@@ -68,10 +70,53 @@ test("a thrown value that is no error is named by its type", () => {
   expect(JSON.stringify(lines)).not.toContain("secret");
 });
 
-test("level debug adds the messages", () => {
-  const { lines, sink } = collect("debug");
+test.each([
+  ["debug", true, { message: "internal error", causeMessage: "broken" }],
+  ["info", true, {}],
+  ["debug", false, {}],
+])("level %s, content %s: messages %o", (level, content, messages) => {
+  const { lines, log, sink } = collect(level, content);
   sink({ ...record, outcome: "internal" }, toLoquiError(new TypeError("broken")));
-  expect(lines[0]).toMatchObject({ error: { message: "internal error", causeMessage: "broken" } });
+  const { kind, code, cause, at, ...rest } = Object(lines[0]).error;
+  expect([kind, code, cause]).toEqual(["internal", "internal", "TypeError"]);
+  expect(rest).toEqual(messages);
+  log.error({ err: new TypeError("broken") }, "something else");
+  expect(lines[1]).toMatchObject({ err: { name: "TypeError", at: at ? expect.any(Array) : [] } });
+  expect(JSON.stringify(lines[1]).includes("broken")).toBe(content);
+});
+
+test.each([
+  ["messages[0].content[1].text", "messages[0].content[1].text"],
+  ["metadata.secret", "metadata.…"],
+  ['metadata["a.b \\"]"]', "metadata.…"],
+  ["chat_template_kwargs.secret[3]", "chat_template_kwargs.…[3]"],
+  ["secret", "…"],
+])("of the path %s the names of the schema stay", (param, logged) => {
+  const { lines, sink } = collect("info");
+  const error = new LoquiError("invalid_request", "no", { param });
+  sink({ ...record, outcome: error.kind }, error);
+  expect(lines[0]).toMatchObject({ error: { param: logged } });
+});
+
+test.each([
+  ["worker_crashed", "error"],
+  ["internal", "error"],
+  ["model_unavailable", "warn"],
+  ["overloaded", "warn"],
+  ["timeout", "warn"],
+  ["invalid_request", "info"],
+  ["unauthenticated", "info"],
+  ["cancelled", "info"],
+] as const)("%s is logged at %s", (kind, level) => {
+  const { lines, sink } = collect("info");
+  sink({ ...record, outcome: kind }, new LoquiError(kind, "no"));
+  expect(lines[0]).toMatchObject({ level, outcome: kind });
+});
+
+test("paths are cut down to their last name, addresses are not", () => {
+  const text =
+    "can't map '/home/me/models/x.gguf' (file:///opt/loqui/a.js:3:4), see http://127.0.0.1:80/a/b, a/b and /";
+  expect(withoutPaths(text)).toBe("can't map '…/x.gguf' (…/a.js:3:4), see http://127.0.0.1:80/a/b, a/b and /");
 });
 
 test("health checks and reflection are logged at debug", () => {

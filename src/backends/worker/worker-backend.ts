@@ -59,6 +59,8 @@ export interface WorkerBackendOptions {
   readonly log: Logger;
   /** Tokens of one answer at most, also where a request names none. Default: the context's. */
   readonly maxOutputTokens?: number;
+  /** Whether the log may hold messages of errors, which may quote a request. Default: no. */
+  readonly logContent?: boolean;
   /** Called when the worker's state has changed. */
   readonly onChange?: () => void;
   /** Time without a sign of life after which a worker with work is killed; 0 is never. Default 60 s. */
@@ -120,7 +122,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
       queueMicrotask(() => options.onChange?.());
     },
     async start(socketPath) {
-      const worker = workerConfig(config, options.maxOutputTokens);
+      const worker = workerConfig(config, options.maxOutputTokens, options.logContent ?? false);
       const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));
       return startWorkerProcess(worker, socketPath, environment, options.hangMs ?? 60_000, (line, stream) =>
         stream === "stderr" ? log.warn(`worker: ${line}`) : log.debug(`worker: ${line}`),

@@ -5,8 +5,10 @@ import type { WorkerConfig } from "../../worker/ipc.ts";
 export function workerConfig(
   { id, engine, source, parameters, defaults }: ModelConfig,
   maxOutputTokens: number | undefined,
+  logContent: boolean,
 ): WorkerConfig {
   return {
+    logContent,
     model: {
       id,
       engine,

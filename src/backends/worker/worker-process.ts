@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { withoutPaths } from "../../error-trace.ts";
 import { isErrorKind, LoquiError } from "../../errors.ts";
 import type { WorkerConfig, WorkerInfo, WorkerLoad, WorkerMessage, WorkerOrder } from "../../worker/ipc.ts";
 import { createWatchdog } from "./watchdog.ts";
@@ -49,7 +51,7 @@ export class WorkerExit extends Error {
   }
 }
 
-/** A line that a worker wrote. On stderr come its own errors, and what the runtime logs from warnings up. */
+/** A line that a worker wrote, without paths. On stderr come its own errors, and what the runtime logs from warnings up. */
 export type LineSink = (line: string, stream: "stdout" | "stderr") => void;
 
 const killAfterMs = 2_000;
@@ -78,7 +80,10 @@ export function startWorkerProcess(
     cwd: "/",
   });
   const lines: string[] = [];
-  const keep: LineSink = (line, stream) => {
+  const folder = dirname(config.model.path);
+  const keep: LineSink = (written, stream) => {
+    // The log holds no paths. That of the model may have spaces, so that it would not be taken for one.
+    const line = withoutPaths(written.replaceAll(folder, "…"));
     lines.push(line);
     if (lines.length > keptLines) lines.shift();
     onLine(line, stream);
