@@ -78,7 +78,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           admit,
           strict: settings.strict,
           info: { title: about.name, version: about.version },
-          limits: { bodyBytes: limits.maxRequestBytes, maxTimeoutMs: limits.maxTimeoutMs },
+          limits: { bodyBytes: limits.maxRequestBytes, maxTimeoutMs: limits.maxTimeoutMs, stallMs: limits.stallMs },
           onError: (error, request) => {
             const { dispatched, ...refused } = request;
             if (dispatched) return;
@@ -87,7 +87,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           },
         }),
       about,
-      limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs },
+      limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs, stallMs: settings.stallMs },
       tls: settings.tls,
       allowedOrigins: settings.corsOrigins,
       allowedHosts: settings.allowedHosts,

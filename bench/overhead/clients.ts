@@ -5,7 +5,7 @@
 import { connect, type Socket } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { ChatCompletionChunkSchema, ChatRole, CreateChatCompletionRequestSchema } from "../../gen/loqui/v1/chat_pb.ts";
-import { createFrameReader, frame, frameType } from "./http2-frames.ts";
+import { createFrameReader, frame, frameType } from "../../test/support/http2-frames.ts";
 
 /** One stream as its client saw it. */
 export interface StreamTimes {

@@ -35,6 +35,7 @@ const settingFlags: readonly [flag: string, setting: string, description: string
     "LOQUI_WATCHDOG_SECONDS",
     "a worker that shows no sign of life for this long is killed; 0 for never, as under a debugger (60)",
   ],
+  ["--stall-seconds <number>", "LOQUI_STALL_SECONDS", "a client that reads nothing for so long is cut off (60)"],
   ["--max-choices <number>", "LOQUI_MAX_CHOICES", "the most answers of one request (128)"],
   ["--max-output-tokens <number>", "LOQUI_MAX_OUTPUT_TOKENS", "the most tokens of one answer (those of the context)"],
   ["--max-stop-strings <number>", "LOQUI_MAX_STOP_STRINGS", "the most stop strings of one request (16)"],

@@ -81,6 +81,7 @@ const settingsSchema = z.object({
   LOQUI_DRAIN_SECONDS: number(0, 86_400, "a number of seconds").default(30),
   LOQUI_REQUEST_TIMEOUT_SECONDS: number(1, 86_400, "a number of seconds").default(600),
   LOQUI_WATCHDOG_SECONDS: number(0, 86_400, "a number of seconds").default(60),
+  LOQUI_STALL_SECONDS: number(1, 86_400, "a number of seconds").default(60),
   // The most that these can be is what the schema allows.
   LOQUI_MAX_CHOICES: count(1, 128).default(128),
   LOQUI_MAX_OUTPUT_TOKENS: count(1, 2 ** 31 - 1).default(2 ** 31 - 1),
@@ -117,6 +118,7 @@ export interface Settings {
   readonly requestTimeoutMs: number;
   /** Time without a sign of life after which a worker with work is killed; 0 is never. */
   readonly watchdogMs: number;
+  readonly stallMs: number;
   /** What one request may ask a model for. */
   readonly chatLimits: {
     readonly maxChoices: number;
@@ -193,6 +195,7 @@ export function readSettings(
     drainMs: values.LOQUI_DRAIN_SECONDS * 1000,
     requestTimeoutMs: values.LOQUI_REQUEST_TIMEOUT_SECONDS * 1000,
     watchdogMs: values.LOQUI_WATCHDOG_SECONDS * 1000,
+    stallMs: values.LOQUI_STALL_SECONDS * 1000,
     chatLimits: {
       maxChoices: values.LOQUI_MAX_CHOICES,
       maxOutputTokens: values.LOQUI_MAX_OUTPUT_TOKENS,

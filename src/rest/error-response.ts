@@ -29,11 +29,8 @@ export function sendError(
   const all: Record<string, string> = { ...headers, "content-type": "application/json" };
   if (error.retryAfterMs !== undefined) all["retry-after"] = String(Math.ceil(error.retryAfterMs / 1000));
   if (!error.retryable && (error.http >= 500 || error.kind === "input_quarantined")) all["x-should-retry"] = "false";
-  send(request, response, statusOf(error), all, errorJson(error, format), errorWriteTimeoutMs);
+  send(request, response, statusOf(error), all, errorJson(error, format));
 }
-
-/** Errors are small; this is for messages that quote a large value. */
-const errorWriteTimeoutMs = 10_000;
 
 /** The `type` in Anthropic's errors (docs.anthropic.com, API errors). */
 function anthropicType(error: LoquiError): string {

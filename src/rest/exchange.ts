@@ -3,6 +3,7 @@ import { LoquiError, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall } from "../request-context.ts";
 import { sendError } from "./error-response.ts";
 import { breakOff, type HttpRequest, type HttpResponse, headerOf } from "./http.ts";
+import { watchReader } from "./slow-reader.ts";
 
 /** One request and its response, from the first byte to the last. */
 export interface Exchange {
@@ -25,17 +26,14 @@ export interface Exchange {
   end(): void;
   /** Ends the exchange with an error, in whatever way is still open. Does nothing once it has ended. */
   fail(error: unknown): void;
-  /**
-   * Waits until the response can take more. Breaks it off where the client takes
-   * nothing for `timeoutMs`, or until the deadline; resolves either way.
-   */
-  drained(timeoutMs: number): Promise<void>;
 }
 
 export interface ExchangeOptions {
   readonly requestId: string;
   /** From the arrival. */
   readonly timeoutMs: number;
+  /** The response is broken off when the client takes nothing of it for this long. */
+  readonly stallMs: number;
   /** Takes each error that ends an exchange. */
   readonly onError: (error: LoquiError) => void;
 }
@@ -51,6 +49,12 @@ export function createExchange(request: HttpRequest, response: HttpResponse, opt
     if (ended) return;
     ended = true;
     controller.abort(new LoquiError("cancelled", "the client left"));
+  });
+  watchReader(response, options.stallMs, (reason) => {
+    if (ended) return;
+    ended = true;
+    controller.abort(reason);
+    options.onError(reason);
   });
 
   const exchange: Exchange = {
@@ -88,23 +92,6 @@ export function createExchange(request: HttpRequest, response: HttpResponse, opt
       } catch {
         // The response is beyond repair; whoever waits for it must not wait on.
         response.destroy();
-      }
-    },
-    async drained(timeoutMs) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      const giveUp = () => {
-        breakOff(response);
-        resolve();
-      };
-      const timer = setTimeout(giveUp, Math.max(0, Math.min(timeoutMs, deadline - performance.now())));
-      response.once("drain", resolve);
-      response.once("close", resolve);
-      try {
-        await promise;
-      } finally {
-        clearTimeout(timer);
-        response.off("drain", resolve);
-        response.off("close", resolve);
       }
     },
   };

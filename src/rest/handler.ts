@@ -66,7 +66,7 @@ interface Endpoint {
  *
  * The handler takes requests of both HTTP versions, answers each, and never
  * throws. Every wait is bounded: the body by `bodyTimeoutMs`, the answer by the
- * call's deadline, the client's reading by `writeTimeoutMs`.
+ * call's deadline, the client's reading by `stallMs`.
  */
 export function createRestHandler(options: RestOptions): RestHandler {
   const { dispatcher, strict = false, admit = async () => anyone } = options;
@@ -93,7 +93,7 @@ export function createRestHandler(options: RestOptions): RestHandler {
     if (path === openApiPath && (httpMethod === "GET" || httpMethod === "HEAD")) {
       const document = openApi();
       exchange.end();
-      sendOpenApi(request, response, document, limits.writeTimeoutMs);
+      sendOpenApi(request, response, document);
       return;
     }
     if (match.kind === "not_found") throw new LoquiError("not_found", `there is no ${shown(path)}`);
@@ -104,7 +104,7 @@ export function createRestHandler(options: RestOptions): RestHandler {
         throw new LoquiError("method_not_allowed", `${shown(path)} takes ${allow}, not ${httpMethod}`);
       }
       exchange.end();
-      send(request, response, 204, {}, "", limits.writeTimeoutMs);
+      send(request, response, 204, {}, "");
       return;
     }
 
@@ -134,6 +134,7 @@ export function createRestHandler(options: RestOptions): RestHandler {
     const exchange = createExchange(request, response, {
       requestId,
       timeoutMs,
+      stallMs: limits.stallMs,
       onError: (error) =>
         options.onError?.(error, {
           requestId,
@@ -170,9 +171,9 @@ function compileEndpoint(binding: Binding, limits: RestLimits): Endpoint {
   });
   const responders = binding.targets.map((target): [Target, Responder] => {
     if (target.method.methodKind === "unary") {
-      return [target, unaryResponder(createReplier(binding, target), limits)];
+      return [target, unaryResponder(createReplier(binding, target))];
     }
-    if (target.method.output.typeName === httpBodyTypeName) return [target, bytesResponder(limits)];
+    if (target.method.output.typeName === httpBodyTypeName) return [target, bytesResponder()];
     return [target, eventResponder(target, limits)];
   });
   return { methods: binding.targets.map(({ method }) => method), read, responders: new Map(responders) };

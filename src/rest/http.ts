@@ -69,9 +69,43 @@ export function breakOff(response: HttpResponse): void {
 }
 
 /**
- * Sends a response in one piece; a HEAD request gets the headers only.
+ * What is handed over in one piece at most. Of a larger one nobody could tell
+ * whether the client takes it, and HTTP/2 would hold all of it in the memory of
+ * the connection.
+ */
+export const pieceBytes = 64 * 1024;
+
+/** Ends a response with a body, in pieces that wait for its receiver. */
+async function endInPieces(response: HttpResponse, body: Uint8Array): Promise<void> {
+  let at = 0;
+  for (; body.length - at > pieceBytes; at += pieceBytes) {
+    if (!write(response, body.subarray(at, at + pieceBytes))) await drained(response);
+    if (isClosed(response)) return;
+  }
+  response.end(body.subarray(at));
+}
+
+/** Waits until a response whose `write` has said so can take more, or has closed. */
+export async function drained(response: HttpResponse): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  response.once("drain", resolve);
+  response.once("close", resolve);
+  if (isClosed(response)) resolve();
+  try {
+    await promise;
+  } finally {
+    response.off("drain", resolve);
+    response.off("close", resolve);
+  }
+}
+
+function isClosed(response: HttpResponse): boolean {
+  return "stream" in response ? (response.stream?.destroyed ?? true) : response.destroyed;
+}
+
+/**
+ * Sends a whole response; a HEAD request gets the headers only.
  *
- * A receiver that doesn't take a large one within `writeTimeoutMs` is cut off.
  * Where the request's body has not been read to its end, the connection goes on
  * to be read for a moment, so that a client that is still sending finds the
  * response instead of a reset connection.
@@ -82,7 +116,6 @@ export function send(
   status: number,
   headers: Readonly<Record<string, string>>,
   body: string | Uint8Array,
-  writeTimeoutMs: number,
 ): void {
   if (response.headersSent || response.writableEnded || response.destroyed) return;
   // Not writeHead: its overloads differ between the two HTTP versions.
@@ -96,18 +129,13 @@ export function send(
       sendEarly(request, response, bytes);
       return;
     }
-    // Sooner read than a new connection made.
     request.resume();
   }
   if (request.method === "HEAD") response.end();
-  else response.end(bytes);
-  if (bytes.byteLength > smallBytes) {
-    const timer = setTimeout(() => breakOff(response), writeTimeoutMs);
-    response.once("close", () => clearTimeout(timer));
-  }
+  else void endInPieces(response, bytes);
 }
 
-/** Fits into the socket's buffers: there is nobody to wait for. */
+/** A body that is sooner read than a new connection made. */
 const smallBytes = 64 * 1024;
 
 /** How long, and how many bytes, a client that was refused is read on. */

@@ -4,7 +4,7 @@ import { LoquiError } from "../errors.ts";
 import type { Target } from "./bindings.ts";
 import { openEventStream } from "./event-stream.ts";
 import type { Exchange } from "./exchange.ts";
-import { send, write } from "./http.ts";
+import { drained, send, write } from "./http.ts";
 import type { RestLimits } from "./limits.ts";
 import { type Reply, raw } from "./reply.ts";
 
@@ -14,7 +14,7 @@ type AnyMessage = MessageShape<DescMessage>;
 export type Responder = (exchange: Exchange, messages: AsyncIterable<AnyMessage>) => Promise<void>;
 
 /** One message, one response. */
-export function unaryResponder(reply: (message: AnyMessage) => Reply, limits: RestLimits): Responder {
+export function unaryResponder(reply: (message: AnyMessage) => Reply): Responder {
   return async (exchange, messages) => {
     let answer: Reply | undefined;
     // Forwarded to the end: the dispatcher counts a call as answered when it is asked for more.
@@ -26,7 +26,7 @@ export function unaryResponder(reply: (message: AnyMessage) => Reply, limits: Re
     if (answer === undefined) throw new LoquiError("internal", "no response message");
     const { request, response } = exchange;
     exchange.end();
-    send(request, response, 200, { "content-type": answer.contentType }, answer.body, limits.writeTimeoutMs);
+    send(request, response, 200, { "content-type": answer.contentType }, answer.body);
   };
 }
 
@@ -41,7 +41,7 @@ export function eventResponder({ method, sse }: Target, limits: RestLimits): Res
     try {
       const complete = await forward(exchange, messages, (message) => {
         const ready = stream.send(codec.encode(message), named ? tagOf(output, message) : undefined);
-        return ready ? undefined : exchange.drained(limits.writeTimeoutMs);
+        return ready ? undefined : drained(exchange.response);
       });
       if (complete) stream.end(done);
     } finally {
@@ -51,13 +51,13 @@ export function eventResponder({ method, sse }: Target, limits: RestLimits): Res
 }
 
 /** A stream of google.api.HttpBody: its bytes, one after the other, with the first one's media type. */
-export function bytesResponder(limits: RestLimits): Responder {
+export function bytesResponder(): Responder {
   return async (exchange, messages) => {
     const { response } = exchange;
     const complete = await forward(exchange, messages, (message) => {
       const { contentType, body } = raw(message);
       if (!response.headersSent) response.setHeader("content-type", contentType);
-      return write(response, body) ? undefined : exchange.drained(limits.writeTimeoutMs);
+      return write(response, body) ? undefined : drained(response);
     });
     if (!complete) return;
     exchange.end();

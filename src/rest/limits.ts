@@ -12,8 +12,8 @@ export interface RestLimits {
   readonly multipartFieldBytes: number;
   /** Longest time for a whole call; a client's shorter `x-request-timeout` wins. Default 1 h. */
   readonly maxTimeoutMs: number;
-  /** A client that takes nothing of a response for this long is cut off. Default 1 min. */
-  readonly writeTimeoutMs: number;
+  /** A client that takes nothing of a response for this long is cut off ({@link watchReader}). Default 1 min. */
+  readonly stallMs: number;
   /** A silent event stream sends a comment this often. Default 15 s. */
   readonly keepAliveMs: number;
   /**
@@ -34,7 +34,7 @@ export const defaultRestLimits: RestLimits = {
   multipartFiles: 16,
   multipartFieldBytes: mebibyte,
   maxTimeoutMs: 3_600_000,
-  writeTimeoutMs: 60_000,
+  stallMs: 60_000,
   keepAliveMs: 15_000,
   holdMs: 10_000,
 };

@@ -25,17 +25,12 @@ export function openApiDocument(options: OpenApiOptions): () => RenderedDocument
 }
 
 /** Sends the document, or 304 to a client that has it. */
-export function sendOpenApi(
-  request: HttpRequest,
-  response: HttpResponse,
-  { body, etag }: RenderedDocument,
-  writeTimeoutMs: number,
-): void {
+export function sendOpenApi(request: HttpRequest, response: HttpResponse, { body, etag }: RenderedDocument): void {
   const known =
     headerOf(request, "if-none-match")
       ?.split(",")
       .map((tag) => tag.trim().replace(/^W\//, "")) ?? [];
   const headers = { etag, "cache-control": "no-cache" };
-  if (known.includes(etag) || known.includes("*")) send(request, response, 304, headers, "", writeTimeoutMs);
-  else send(request, response, 200, { ...headers, "content-type": "application/json" }, body, writeTimeoutMs);
+  if (known.includes(etag) || known.includes("*")) send(request, response, 304, headers, "");
+  else send(request, response, 200, { ...headers, "content-type": "application/json" }, body);
 }

@@ -8,6 +8,7 @@ import {
 } from "@connectrpc/connect-node";
 import { type ErrorKind, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall, Protocol } from "../request-context.ts";
+import { watchReader } from "../rest/slow-reader.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
 import { kindOfStatus, toConnectError } from "./connect-errors.ts";
@@ -23,6 +24,7 @@ import {
   targetOf,
 } from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
+import { inPieces } from "./pieces.ts";
 import { createRpcHandlers } from "./rpc-handlers.ts";
 
 /** How connect-node types a response: one that either HTTP version can be. */
@@ -156,14 +158,15 @@ async function answer(
   }
   const reply = await handler(call);
   arrival.trailer = reply.trailer;
-  await universalResponseToNodeResponse(reply, response as NodeServerResponse);
+  const body = reply.body === undefined ? {} : { body: inPieces(reply.body) };
+  await universalResponseToNodeResponse({ ...reply, ...body }, response as NodeServerResponse);
 }
 
 function arrive(
   request: HttpRequest,
   response: HttpResponse,
   method: DescMethod,
-  { admit, onRefused }: Pick<ConnectAdapterOptions, "admit" | "onRefused">,
+  { admit, limits, onRefused }: Pick<ConnectAdapterOptions, "admit" | "limits" | "onRefused">,
 ): Arrival {
   const controller = new AbortController();
   const arrival: Arrival = {
@@ -178,6 +181,7 @@ function arrive(
   };
   // Connect may answer a call that it can't read before it asks for this.
   arrival.admission.catch(() => {});
+  watchReader(response, limits.stallMs, (reason) => controller.abort(reason));
   response.once("close", () => {
     if (!arrival.ended) controller.abort();
     if (arrival.started) return;
@@ -223,12 +227,17 @@ async function* run(
     signal: arrival.signal,
     ...(timeoutMs !== undefined && { timeoutMs: Math.max(0, timeoutMs) }),
   };
+  const messages = dispatcher.run(method, input, call)[Symbol.asyncIterator]();
+  // Not when Connect notices: it waits for the client to take what is written, and nobody may be there.
+  const stop = () => void messages.return?.()?.then(undefined, () => {});
+  arrival.signal.addEventListener("abort", stop, { once: true });
   try {
     // Not `yield*`: a failed write would be thrown into the dispatcher and look like a failure of the call.
-    for await (const message of dispatcher.run(method, input, call)) yield message;
+    for await (const message of { [Symbol.asyncIterator]: () => messages }) yield message;
   } catch (error) {
     throw toConnectError(error);
   } finally {
     arrival.ended = true;
+    arrival.signal.removeEventListener("abort", stop);
   }
 }

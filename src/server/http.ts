@@ -15,9 +15,6 @@ export function authorityOf(request: HttpRequest): string | undefined {
   return "authority" in request && request.authority !== "" ? request.authority : request.headers.host;
 }
 
-/** What is sent here fits into the socket's buffers; the time is for nothing. */
-const writeTimeoutMs = 10_000;
-
 /** Sends a JSON value. A HEAD request gets the headers only. */
 export function sendJson(
   request: HttpRequest,
@@ -27,7 +24,7 @@ export function sendJson(
   headers: Readonly<Record<string, string>> = {},
 ): void {
   const type = { "content-type": "application/json" };
-  send(request, response, status, { ...type, ...headers }, JSON.stringify(value), writeTimeoutMs);
+  send(request, response, status, { ...type, ...headers }, JSON.stringify(value));
 }
 
 /**

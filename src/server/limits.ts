@@ -52,6 +52,8 @@ export interface ServerLimits {
   readonly maxResponseBytes: number;
   /** The longest that a call may take; a client's shorter deadline wins. Default 1 h. */
   readonly maxTimeoutMs: number;
+  /** A client that takes nothing of a response for this long is cut off. Default 1 min. */
+  readonly stallMs: number;
   /** How long calls in flight may go on after the server was told to stop. Default 30 s. */
   readonly drainMs: number;
   /** How long, after that, the errors that end the rest may take to be sent. Default 2 s. */
@@ -83,6 +85,7 @@ export const defaultLimits: ServerLimits = {
   maxRequestBytes: 64 * mebibyte,
   maxResponseBytes: 256 * mebibyte,
   maxTimeoutMs: 3_600_000,
+  stallMs: 60_000,
   drainMs: 30_000,
   flushMs: 2_000,
 };

@@ -1,6 +1,7 @@
 import { LoquiError, openaiErrorBody, toLoquiError } from "../errors.ts";
 import { sendError } from "../rest/error-response.ts";
 import { send } from "../rest/http.ts";
+import { watchReader } from "../rest/slow-reader.ts";
 import type { Exposition } from "../telemetry/exposition.ts";
 import { type HttpHandler, type HttpRequest, type HttpResponse, headerOf, pathOf, sendJson } from "./http.ts";
 
@@ -30,7 +31,7 @@ export interface ProbesOptions {
 
 const noStore = { "cache-control": "no-store" };
 /** For a client that reads a page slowly. */
-const writeTimeoutMs = 10_000;
+const stallMs = 10_000;
 
 /**
  * `/livez` (the process runs), `/readyz` (it can answer requests), `/health`
@@ -80,11 +81,11 @@ export function createProbes({ about, notReady, metrics, fallback }: ProbesOptio
 
 function metricsHandler({ page, enter }: NonNullable<ProbesOptions["metrics"]>): HttpHandler {
   return (request, response) => {
+    watchReader(response, stallMs, () => {});
     enter(request, response)
       .then(() => page(headerOf(request, "accept")))
       .then(
-        ({ contentType, body }) =>
-          send(request, response, 200, { "content-type": contentType, ...noStore }, body, writeTimeoutMs),
+        ({ contentType, body }) => send(request, response, 200, { "content-type": contentType, ...noStore }, body),
         (reason) => sendError(request, response, toLoquiError(reason), undefined, noStore),
       );
   };

@@ -129,7 +129,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         throw failure;
       } finally {
         // Whoever reads has stopped reading.
-        if (!ended) failure = new LoquiError("cancelled", "the client left");
+        if (!ended) failure = abortReason(context.signal) ?? new LoquiError("cancelled", "the client left");
         deadline.clear();
         record.durationMs = performance.now() - started;
         // A stream that was left has told no totals: each message of it is a token at least.
@@ -145,10 +145,14 @@ function abortReason(signal: AbortSignal): LoquiError | undefined {
   return signal.aborted ? toLoquiError(signal.reason) : undefined;
 }
 
-/** The client's signal with a reason of our own kind. */
+/** The client's signal, its reason made one of our own kind where the adapter gave none. */
 function clientSignal(signal: AbortSignal): AbortSignal {
   const controller = new AbortController();
-  const abort = () => controller.abort(new LoquiError("cancelled", "the client left", { cause: signal.reason }));
+  const reason = () =>
+    signal.reason instanceof LoquiError
+      ? signal.reason
+      : new LoquiError("cancelled", "the client left", { cause: signal.reason });
+  const abort = () => controller.abort(reason());
   if (signal.aborted) abort();
   else signal.addEventListener("abort", abort, { once: true });
   return controller.signal;

@@ -28,6 +28,7 @@ describe("settings", () => {
       metrics: "open",
       drainMs: 30_000,
       requestTimeoutMs: 600_000,
+      stallMs: 60_000,
     });
     expect(settings.models.map((model) => [model.id, model.preload, model.parameters.sequences])).toEqual([
       ["acme/one", true, 4],

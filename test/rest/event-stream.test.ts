@@ -317,7 +317,7 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
   });
 
   test("a reader that takes nothing is cut off", async () => {
-    await start({ writeTimeoutMs: 200 });
+    await start({ stallMs: 200 });
     let closed = false;
     chunks = async function* () {
       try {

@@ -92,7 +92,7 @@ test("a unary call in flight gets UNAVAILABLE on gRPC, 503 on Connect", async ()
   const connect = fetch(`${server.url}/loqui.v1.ChatService/CreateChatCompletion`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model: "wait", messages: [{ role: "CHAT_ROLE_USER" }] }),
+    body: JSON.stringify({ model: "wait", messages: [{ role: "CHAT_ROLE_USER", content: { text: "" } }] }),
   });
   await until(() => server.contexts.length === 2);
   await server.close();
