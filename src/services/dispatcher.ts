@@ -3,6 +3,7 @@ import { createValidator } from "@bufbuild/protovalidate";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import { anyone, type IncomingCall, type RequestContext, type RequestRecord } from "../request-context.ts";
 import type { RequestInput, ServiceImplementation } from "./handlers.ts";
+import { type Patience, patienceOf } from "./patience.ts";
 import { violationError } from "./violation.ts";
 
 /**
@@ -24,6 +25,8 @@ export interface DispatcherOptions {
   readonly maxTimeoutMs: number;
   /** Aborted with a LoquiError when the server gives up what is still in flight. */
   readonly shutdownSignal: AbortSignal;
+  /** Time that a handler has to end after it was aborted; then its call ends without it. Default 1 s. */
+  readonly abortGraceMs?: number;
   /** Takes each finished call's record; `error` is the cause of a failed one. */
   readonly onRecord: (record: RequestRecord, error: LoquiError | undefined) => void;
 }
@@ -93,6 +96,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         signal: AbortSignal.any([clientSignal(call.signal), deadline.signal, options.shutdownSignal]),
         record,
       };
+      using patience = patienceOf(context.signal, options.abortGraceMs ?? 1_000);
       let failure: LoquiError | undefined;
       let ended = false;
       let messages = 0;
@@ -110,7 +114,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         ) => Promise<MessageShape<DescMessage>> | AsyncIterable<MessageShape<DescMessage>>;
         const result = run(request, context);
         if (Symbol.asyncIterator in result) {
-          for await (const message of result) {
+          for await (const message of patiently(result, patience)) {
             record.firstMessageMs ??= performance.now() - started;
             messages += 1;
             yield message;
@@ -118,7 +122,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
           // A handler that merely returns when it is aborted must not look complete.
           context.signal.throwIfAborted();
         } else {
-          const message = await result;
+          const message = await patience.wait(result);
           record.firstMessageMs = performance.now() - started;
           yield message;
         }
@@ -139,6 +143,26 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
       }
     },
   };
+}
+
+/** The messages of a handler, waited for with patience; and so is its end where the reader leaves. */
+async function* patiently<T>(messages: AsyncIterable<T>, patience: Patience): AsyncGenerator<T> {
+  const iterator = messages[Symbol.asyncIterator]();
+  let left = true;
+  try {
+    for (;;) {
+      left = false;
+      const next = await patience.wait(iterator.next());
+      if (next.done) return;
+      left = true;
+      yield next.value;
+    }
+  } finally {
+    if (left) {
+      patience.lose();
+      await patience.wait(Promise.resolve(iterator.return?.())).catch(() => {});
+    }
+  }
 }
 
 function abortReason(signal: AbortSignal): LoquiError | undefined {

@@ -22,6 +22,7 @@ function setUp(handlers: Handlers<typeof ChatService>, maxTimeoutMs = 5_000) {
     services: [implement(ChatService, handlers)],
     maxTimeoutMs,
     shutdownSignal: shutdown.signal,
+    abortGraceMs: 200,
     onRecord: (record, error) => records.push([record, error]),
   });
   return { dispatcher, records, shutdown };
@@ -156,6 +157,56 @@ describe("dispatcher", () => {
     const error = await failureOf(dispatcher.run(unary, question(), incoming({ signal: client.signal })));
     expect(error.kind).toBe("cancelled");
     expect(records[0]?.[0].outcome).toBe("cancelled");
+  });
+
+  it.each(["unary", "stream"])("ends a %s call whose handler doesn't notice that it was aborted", async (kind) => {
+    const stuck = new Promise<never>(() => {});
+    const { dispatcher, records, shutdown } = setUp({
+      createChatCompletion: () => stuck,
+      async *streamChatCompletion() {
+        yield chunk;
+        await stuck;
+      },
+    });
+    const failed = failureOf(dispatcher.run(kind === "unary" ? unary : stream, question(), incoming()));
+    shutdown.abort(new LoquiError("shutting_down", "the server is shutting down"));
+    expect(await failed).toMatchObject({ kind: "shutting_down" });
+    expect(records.map(([record]) => record.outcome)).toEqual(["shutting_down"]);
+  });
+
+  it("waits for a handler that ends within the grace", async () => {
+    const steps: string[] = [];
+    const { dispatcher } = setUp(
+      {
+        async *streamChatCompletion(_, { signal }) {
+          try {
+            yield chunk;
+            await new Promise((done) => signal.addEventListener("abort", done));
+          } finally {
+            await new Promise((done) => setTimeout(done, 50));
+            steps.push("handler");
+          }
+        },
+      },
+      20,
+    );
+    await failureOf(dispatcher.run(stream, question(), incoming()));
+    steps.push("call");
+    expect(steps).toEqual(["handler", "call"]);
+  });
+
+  it("lets a reader go whose handler doesn't end", async () => {
+    const { dispatcher, records } = setUp({
+      async *streamChatCompletion() {
+        try {
+          yield chunk;
+        } finally {
+          await new Promise(() => {});
+        }
+      },
+    });
+    for await (const _ of dispatcher.run(stream, question(), incoming())) break;
+    expect(records.map(([record]) => record.outcome)).toEqual(["cancelled"]);
   });
 
   it("leaves a record of a stream whose reader stops", async () => {
