@@ -1,5 +1,6 @@
 import { ModelService } from "../gen/loqui/v1/model_pb.ts";
 import { createKeyRing, type KeyRing } from "./access/keys.ts";
+import { sweepSocketFolders } from "./backends/worker/socket-folder.ts";
 import { createWorkerBackend } from "./backends/worker/worker-backend.ts";
 import { ConfigError } from "./config/config-error.ts";
 import { readKeysFile } from "./config/keys-file.ts";
@@ -38,6 +39,8 @@ export interface Loqui {
  */
 export async function startLoqui(settings: Settings): Promise<Loqui> {
   const log = createLog({ level: settings.logLevel, content: settings.logContent });
+  // In the background: nothing of this process depends on it.
+  void sweepSocketFolders();
   const registry = createRegistry({
     models: settings.models,
     loadOnDemand: settings.loadOnDemand,

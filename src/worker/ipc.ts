@@ -3,6 +3,9 @@ import type { ErrorKind } from "../errors.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
 import type { Pulse } from "./pulse.ts";
 
+/** Name of the socket by which the parent shows that it lives, in the folder of the workers' sockets. */
+export const ownerSocket = "owner.sock";
+
 /** What a worker is told over IPC: its configuration first, then to show its pulse. */
 export type WorkerOrder = { readonly type: "start"; readonly config: WorkerConfig } | { readonly type: "ping" };
 

@@ -12,7 +12,7 @@
 import { createHash } from "node:crypto";
 import { rmdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { traceLine } from "../error-trace.ts";
@@ -20,7 +20,14 @@ import { toLoquiError } from "../errors.ts";
 import { answerCall, type Complain } from "./answer-call.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { openEngine } from "./engines.ts";
-import type { WorkerConfig, WorkerInfo, WorkerMessage, WorkerModel, WorkerOrder } from "./ipc.ts";
+import {
+  ownerSocket,
+  type WorkerConfig,
+  type WorkerInfo,
+  type WorkerMessage,
+  type WorkerModel,
+  type WorkerOrder,
+} from "./ipc.ts";
 import { reportLoad } from "./load-report.ts";
 import { createPace } from "./pace.ts";
 import { countEngine, createWorkCounter } from "./pulse.ts";
@@ -108,10 +115,11 @@ function send(message: WorkerMessage, sent?: () => void): void {
 function leave(): void {
   if (socketPath !== undefined) {
     rmSync(socketPath, { force: true });
+    rmSync(join(dirname(socketPath), ownerSocket), { force: true });
     try {
       rmdirSync(dirname(socketPath));
     } catch {
-      // The parent, or another worker of its, still uses the folder.
+      // Another worker of the parent's is about to do the same.
     }
   }
   process.kill(process.pid, "SIGKILL");

@@ -1,8 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { LoquiError, toLoquiError } from "../../errors.ts";
 import type { WorkerInfo } from "../../worker/ipc.ts";
+import { openSocketFolder, type SocketFolder } from "./socket-folder.ts";
 import { WorkerExit, type WorkerProcess } from "./worker-process.ts";
 
 /** Where a worker's model stands. A worker that is started again after a crash is loading. */
@@ -88,7 +87,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   /** Ends the wait for the next start. */
   let startNow = () => {};
   let sockets = 0;
-  let folder: Promise<string> | undefined;
+  let folder: Promise<SocketFolder> | undefined;
   /** The process that lives, ready or not. */
   let current: WorkerProcess | undefined;
   let waiting = Promise.withResolvers<ReadyWorker>();
@@ -129,8 +128,12 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   }
 
   async function startOnce(signal: AbortSignal): Promise<ReadyWorker> {
-    folder ??= mkdtemp(join(tmpdir(), "loqui-"));
-    const process = await options.start(join(await folder, `${++sockets}.sock`));
+    folder ??= openSocketFolder().catch((error) => {
+      folder = undefined;
+      throw error;
+    });
+    const { path } = await folder;
+    const process = await options.start(join(path, `${++sockets}.sock`));
     current = process;
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, reject) => {
@@ -193,9 +196,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   }
 
   async function removeFolder(): Promise<void> {
-    const path = await folder;
+    const opened = await folder?.catch(() => undefined);
     folder = undefined;
-    if (path !== undefined) await rm(path, { recursive: true, force: true });
+    await opened?.remove();
   }
 
   async function end(): Promise<void> {
