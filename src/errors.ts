@@ -67,6 +67,14 @@ function row(grpc: number, http: number, type: string, code: string | null, retr
 /** A kind of error: a key of the table. */
 export type ErrorKind = keyof typeof table;
 
+/** A gRPC status: one that another server gave, or one of the protocol's own. */
+export interface GrpcStatus {
+  /** 1 to 16. */
+  readonly code: number;
+  /** Each a message of Protobuf: its full name and its bytes. */
+  readonly details: readonly { readonly type: string; readonly value: Uint8Array }[];
+}
+
 /** What an error can carry beside its message. */
 export interface ErrorFields {
   /** Path of the request field at fault, e.g. `messages[0].content`. */
@@ -81,6 +89,8 @@ export interface ErrorFields {
   readonly promptTokens?: number;
   /** For `context_too_long`: tokens that fit. */
   readonly contextLength?: number;
+  /** What gRPC, gRPC-Web and Connect send instead of the kind's code and its `loqui.v1.ErrorDetail`. */
+  readonly status?: GrpcStatus;
   /** What caused it; logged, never sent. */
   readonly cause?: unknown;
 }
@@ -99,6 +109,7 @@ export class LoquiError extends Error {
   readonly retryAfterMs: number | undefined;
   readonly promptTokens: number | undefined;
   readonly contextLength: number | undefined;
+  readonly status: GrpcStatus | undefined;
 
   constructor(kind: ErrorKind, message: string, fields: ErrorFields = {}) {
     super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -109,11 +120,12 @@ export class LoquiError extends Error {
     this.retryAfterMs = fields.retryAfterMs ?? (this.retryable ? 1_000 : undefined);
     this.promptTokens = fields.promptTokens;
     this.contextLength = fields.contextLength;
+    this.status = fields.status;
   }
 
   /** gRPC and Connect status code. */
   get grpc(): number {
-    return table[this.kind].grpc;
+    return this.status?.code ?? table[this.kind].grpc;
   }
 
   /** HTTP status of a REST response. */

@@ -20,6 +20,19 @@ export interface Caller {
 export const anyone: Caller = { tenant: "", scopes: allScopes, charge: () => {} };
 
 /**
+ * What travels with a call beside its messages: HTTP headers, or gRPC's
+ * metadata. The value of a name that ends in `-bin` is base64.
+ */
+export interface CallMetadata {
+  /** What the client sent. */
+  readonly request: Headers;
+  /** Sent with the first response message or the error, whichever comes first; what is set later is not sent. */
+  readonly response: Headers;
+  /** Sent after the last response message by gRPC, gRPC-Web and Connect. REST has no place for it and leaves it out. */
+  readonly trailer: Headers;
+}
+
+/**
  * What is known of a call beside its message. Made by the protocol adapters,
  * handed to every service, gateway and backend.
  */
@@ -39,6 +52,7 @@ export interface RequestContext {
   readonly deadline?: number;
   /** The W3C trace context that the client sent. */
   readonly traceparent?: string;
+  readonly metadata: CallMetadata;
   /**
    * Aborted when the client is gone, the deadline has passed or the server
    * ends; the reason is a {@link LoquiError}. Not aborted by completion.
@@ -92,6 +106,7 @@ export interface IncomingCall {
   header(name: string): string | undefined;
   /** Who calls. Default: {@link anyone}. */
   readonly caller?: Caller;
+  readonly metadata: CallMetadata;
   /** Aborted when the client is gone. */
   readonly signal: AbortSignal;
   /** The client's deadline (`grpc-timeout`, `connect-timeout-ms`, `x-request-timeout`), from now, in milliseconds. */

@@ -3,6 +3,7 @@ import { LoquiError, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall } from "../request-context.ts";
 import { sendError } from "./error-response.ts";
 import { breakOff, type HttpRequest, type HttpResponse, headerOf } from "./http.ts";
+import { createRestMetadata, type RestMetadata } from "./metadata.ts";
 import { watchReader } from "./slow-reader.ts";
 
 /** One request and its response, from the first byte to the last. */
@@ -10,6 +11,7 @@ export interface Exchange {
   readonly request: HttpRequest;
   readonly response: HttpResponse;
   readonly requestId: string;
+  readonly metadata: RestMetadata;
   /** Aborted when the client leaves or the exchange is given up. */
   readonly signal: AbortSignal;
   /** When the call's time is over, on the clock of `performance.now()`. */
@@ -42,6 +44,7 @@ export interface ExchangeOptions {
 export function createExchange(request: HttpRequest, response: HttpResponse, options: ExchangeOptions): Exchange {
   const deadline = performance.now() + options.timeoutMs;
   const controller = new AbortController();
+  const metadata = createRestMetadata(request);
   let ended = false;
   // A write after the client has left is no news: "close" says so.
   response.on("error", () => {});
@@ -61,6 +64,7 @@ export function createExchange(request: HttpRequest, response: HttpResponse, opt
     request,
     response,
     requestId: options.requestId,
+    metadata,
     signal: controller.signal,
     deadline,
     errorFormat: undefined,
@@ -73,6 +77,7 @@ export function createExchange(request: HttpRequest, response: HttpResponse, opt
       protocol: "rest",
       requestId: options.requestId,
       header: (name) => headerOf(request, name),
+      metadata,
       signal: controller.signal,
       timeoutMs: Math.max(0, deadline - performance.now()),
     }),
@@ -86,8 +91,10 @@ export function createExchange(request: HttpRequest, response: HttpResponse, opt
       try {
         controller.abort(error);
         options.onError(error);
-        if (!response.headersSent) sendError(request, response, error, exchange.errorFormat);
-        else if (exchange.failInBand !== undefined) exchange.failInBand(error);
+        if (!response.headersSent) {
+          metadata.apply(response);
+          sendError(request, response, error, exchange.errorFormat);
+        } else if (exchange.failInBand !== undefined) exchange.failInBand(error);
         else breakOff(response);
       } catch {
         // The response is beyond repair; whoever waits for it must not wait on.

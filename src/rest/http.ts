@@ -174,3 +174,32 @@ function sendEarly(request: HttpRequest, response: HttpResponse, body: Uint8Arra
   request.once("close", finish);
   request.resume();
 }
+
+/**
+ * Reads on what a client still sends after the response is complete, so that
+ * the connection can take its next request: Node leaves a body that was read in
+ * part where it is, and an HTTP/1.1 connection would wait for it for ever. Only
+ * for a moment: a client that sends on loses its connection, on HTTP/2 its
+ * stream (reset without an error, RFC 9113, 8.1).
+ */
+export function discardBody(request: HttpRequest): void {
+  if (request.complete || request.destroyed) return;
+  let bytes = 0;
+  const stop = () => {
+    clearTimeout(timer);
+    request.off("readable", read).off("end", stop).off("close", stop);
+  };
+  const giveUp = () => {
+    stop();
+    if ("stream" in request) request.stream.close(constants.NGHTTP2_NO_ERROR);
+    else request.destroy();
+  };
+  const read = () => {
+    for (let chunk = request.read(); chunk !== null; chunk = request.read()) bytes += chunk.byteLength;
+    if (bytes > lingerBytes) giveUp();
+  };
+  const timer = setTimeout(giveUp, lingerMs);
+  // Not resume(): whoever began to read has left a "readable" listener, with which nothing flows.
+  request.on("readable", read).once("end", stop).once("close", stop);
+  read();
+}

@@ -84,6 +84,7 @@ async function forward(
     for (;;) {
       const result = await iterator.next();
       if (exchange.ended) return false;
+      exchange.metadata.apply(exchange.response);
       if (result.done) return true;
       try {
         const pending = take(result.value);

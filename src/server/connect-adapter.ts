@@ -1,4 +1,4 @@
-import type { DescMessage, DescMethod, MessageShape } from "@bufbuild/protobuf";
+import { createRegistry, type DescMessage, type DescMethod, type MessageShape } from "@bufbuild/protobuf";
 import { type ContextValues, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import {
@@ -12,9 +12,17 @@ import { watchReader } from "../rest/slow-reader.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { RequestInput } from "../services/handlers.ts";
 import { kindOfStatus, toConnectError } from "./connect-errors.ts";
-import { dropEndlessTimeout, isGrpc, offerEncodings, readableGrpcMessage, refuseUnknownGrpc } from "./grpc-http.ts";
+import {
+  dropEndlessTimeout,
+  isGrpc,
+  offerEncodings,
+  readableGrpcMessage,
+  refuseUnknownConnect,
+  refuseUnknownGrpc,
+} from "./grpc-http.ts";
 import {
   breakOff,
+  discardBody,
   type HttpHandler,
   type HttpRequest,
   type HttpResponse,
@@ -86,7 +94,11 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
   const { dispatcher, limits } = options;
   const createHandler = createRpcHandlers({
     // An unknown member or enum value of a request in JSON is an error: connect's default drops both without a word.
-    jsonOptions: { ignoreUnknownFields: false },
+    jsonOptions: {
+      ignoreUnknownFields: false,
+      // What an Any may hold: JSON spells it by its type's fields.
+      registry: createRegistry(...dispatcher.services.map((service) => service.file)),
+    },
     acceptCompression: [compressionGzip],
     compressMinBytes: Number.MAX_SAFE_INTEGER,
     readMaxBytes: limits.maxRequestBytes,
@@ -117,7 +129,9 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     const path = pathOf(request);
     const handler = handlers.get(path);
     if (handler === undefined) {
-      if (!refuseUnknownGrpc(request, response)) return options.fallback(request, response);
+      if (!refuseUnknownGrpc(request, response) && !refuseUnknownConnect(request, response)) {
+        return options.fallback(request, response);
+      }
       const requestId = String(response.getHeader("x-request-id"));
       options.onRefused({ requestId, protocol: protocolOf(request), path, kind: "unimplemented" });
       return;
@@ -128,6 +142,8 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     dropEndlessTimeout(request);
     // connect-node does not know the absolute form of a target (RFC 9112, 3.2.2), which proxies send.
     if (request.url?.startsWith("http")) request.url = originForm(request);
+    const written = "stream" in response ? response.stream : response;
+    written.once("finish", () => discardBody(request));
     answer(handler, request, response, arrival).catch((error) => {
       options.onError(error, path.slice(1));
       if (response.headersSent) breakOff(response);
@@ -156,7 +172,8 @@ async function answer(
     sendEmpty(response, 400);
     return;
   }
-  const reply = await handler(call);
+  // A body that is not read to its end is discarded later; destroyed, it would block the connection.
+  const reply = await handler({ ...call, body: request.iterator({ destroyOnReturn: false }) });
   arrival.trailer = reply.trailer;
   const body = reply.body === undefined ? {} : { body: inPieces(reply.body) };
   await universalResponseToNodeResponse({ ...reply, ...body }, response as NodeServerResponse);
@@ -224,6 +241,7 @@ async function* run(
     requestId: arrival.requestId,
     header: (name) => context.requestHeader.get(name) ?? undefined,
     caller: await arrival.admission,
+    metadata: { request: context.requestHeader, response: context.responseHeader, trailer: context.responseTrailer },
     signal: arrival.signal,
     ...(timeoutMs !== undefined && { timeoutMs: Math.max(0, timeoutMs) }),
   };

@@ -5,17 +5,22 @@ import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
 
 /**
  * An error as gRPC, gRPC-Web and Connect send it: the code, the message, a
- * `loqui.v1.ErrorDetail`, and `retry-after` (in seconds, as in HTTP) where
- * trying again may help. What caused it stays here.
+ * `loqui.v1.ErrorDetail` unless the code says it all, and `retry-after` (in
+ * seconds, as in HTTP) where trying again may help. What caused it stays here.
  */
 export function toConnectError(reason: unknown): ConnectError {
   const error = toLoquiError(reason);
   const headers: Record<string, string> =
     error.retryAfterMs === undefined ? {} : { "retry-after": String(Math.ceil(error.retryAfterMs / 1000)) };
-  const detail = { desc: ErrorDetailSchema, value: errorDetail(error) };
   // A lone surrogate, quoted from a JSON request, would make the encoding of the status throw.
-  return new ConnectError(error.message.toWellFormed(), error.grpc, headers, [detail], error.cause);
+  const sent = new ConnectError(error.message.toWellFormed(), error.grpc, headers, undefined, error.cause);
+  if (error.status !== undefined) sent.details = [...error.status.details];
+  else if (!bare.has(error.kind)) sent.details = [{ desc: ErrorDetailSchema, value: errorDetail(error) }];
+  return sent;
 }
+
+/** What the protocols themselves have a code for; their errors carry no details, whoever notices them. */
+const bare = new Set<ErrorKind>(["cancelled", "timeout", "unimplemented"]);
 
 function errorDetail(error: LoquiError): MessageInitShape<typeof ErrorDetailSchema> {
   return create(ErrorDetailSchema, {
@@ -53,11 +58,17 @@ export function kindOfStatus(status: number): ErrorKind {
   return kinds[status as Code] ?? statuses[status] ?? "invalid_request";
 }
 
+/** connect-es of a message that is marked as compressed in a stream that has no encoding. */
+const undeclaredCompression = /^received compressed envelope, but do not know how to decompress/;
+
 /**
  * What Connect throws while it reads request messages (malformed, too large,
  * compressed in an unknown way, broken off) as an error of ours.
  */
 export function fromConnectError(reason: unknown): LoquiError {
   if (!(reason instanceof ConnectError)) return toLoquiError(reason);
-  return new LoquiError(kinds[reason.code] ?? "internal", reason.rawMessage, { cause: reason });
+  const error = new LoquiError(kinds[reason.code] ?? "internal", reason.rawMessage);
+  // INTERNAL, though it is the client's fault: grpc/doc/compression.md asks for it.
+  const code = undeclaredCompression.test(error.message) ? Code.Internal : error.grpc;
+  return new LoquiError(error.kind, error.message, { cause: reason, status: { code, details: [] } });
 }

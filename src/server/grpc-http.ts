@@ -1,5 +1,5 @@
 import { grpcCode } from "../errors.ts";
-import { type HttpRequest, type HttpResponse, headerOf, pathOf, sendEmpty } from "./http.ts";
+import { type HttpRequest, type HttpResponse, headerOf, pathOf, sendEmpty, sendJson } from "./http.ts";
 
 /**
  * gRPC allows timeouts of up to 99,999,999 hours. Connect would start a timer
@@ -61,5 +61,23 @@ export function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse):
     "grpc-status": String(grpcCode.unimplemented),
     "grpc-message": encodeGrpcMessage(`${pathOf(request).slice(1)} is not implemented`),
   });
+  return true;
+}
+
+/**
+ * The same for Connect, where its request can be told from one of REST. A
+ * stream's refusal has no body: there the status stands for the code.
+ */
+export function refuseUnknownConnect(request: HttpRequest, response: HttpResponse): boolean {
+  const type = headerOf(request, "content-type") ?? "";
+  const streams = /^application\/connect\+/i.test(type);
+  const unary = headerOf(request, "connect-protocol-version") !== undefined || /^application\/proto(;|$)/i.test(type);
+  if (request.method !== "POST" || !(streams || unary)) return false;
+  if (streams) sendEmpty(response, 404);
+  else
+    sendJson(request, response, 404, {
+      code: "unimplemented",
+      message: `${pathOf(request).slice(1)} is not implemented`,
+    });
   return true;
 }

@@ -1,6 +1,6 @@
-import { breakOff, type HttpRequest, type HttpResponse, headerOf, send, targetOf } from "../rest/http.ts";
+import { breakOff, discardBody, type HttpRequest, type HttpResponse, headerOf, send, targetOf } from "../rest/http.ts";
 
-export { breakOff, type HttpRequest, type HttpResponse, headerOf, targetOf };
+export { breakOff, discardBody, type HttpRequest, type HttpResponse, headerOf, targetOf };
 
 /** Answers a request. Neither throws nor rejects: what goes wrong is a response. */
 export type HttpHandler = (request: HttpRequest, response: HttpResponse) => void;

@@ -93,6 +93,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         scopes,
         deadline: started + timeoutMs,
         ...(traceparent !== undefined && { traceparent }),
+        metadata: call.metadata,
         signal: AbortSignal.any([clientSignal(call.signal), deadline.signal, options.shutdownSignal]),
         record,
       };

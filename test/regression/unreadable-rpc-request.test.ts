@@ -32,7 +32,6 @@ const noGzip = Buffer.from("not gzip");
 const unreadable: [string, Buffer, boolean][] = [
   ["a message that doesn't parse", envelope(wrongTag), false],
   ["a string that is no UTF-8", envelope(noText), false],
-  ["a message that is compressed as nobody says", envelope(noGzip, 1), false],
   ["gzip that is none", envelope(noGzip, 1), true],
   ["gzip that is cut", envelope(cutGzip, 1), true],
   ["an envelope that is cut", envelope(wrongTag).subarray(0, 4), false],
@@ -71,7 +70,7 @@ describe.each([unary, stream])("%s", (path) => {
       body,
     );
     expect(trailers["grpc-status"]).toBe("3");
-    expect(trailers["grpc-message"]).toMatch(/^(parse binary|decompression failed|received compressed|protocol error)/);
+    expect(trailers["grpc-message"]).toMatch(/^(parse binary|decompression failed|protocol error)/);
   });
 
   test.each(unreadable)("gRPC-Web: %s is INVALID_ARGUMENT", async (_, body, gzip) => {
@@ -82,6 +81,14 @@ describe.each([unary, stream])("%s", (path) => {
     );
     expect(answer[0]).toBe(0x80);
     expect(answer.toString()).toMatch(/grpc-status: 3\r\n/);
+  });
+
+  test("a message that is compressed as nobody says is INTERNAL: so grpc/doc/compression.md has it", async () => {
+    const body = envelope(noGzip, 1);
+    const { trailers } = await call(path, { "content-type": "application/grpc", te: "trailers" }, body);
+    expect(trailers["grpc-status"]).toBe("13");
+    const { body: answer } = await call(path, { "content-type": "application/grpc-web" }, body);
+    expect(answer.toString()).toMatch(/grpc-status: 13\r\n/);
   });
 
   test("gRPC: no message, or two, is UNIMPLEMENTED", async () => {
@@ -110,7 +117,7 @@ test.each(unreadable)("Connect, streaming: %s is invalid_argument", async (_, bo
   );
   expect(answer[0]).toBe(2);
   const { error } = JSON.parse(answer.subarray(5).toString());
-  expect(error).toMatchObject({ code: "invalid_argument", details: [{ type: "loqui.v1.ErrorDetail" }] });
+  expect(error).toEqual({ code: "invalid_argument", message: expect.any(String) });
 });
 
 test.each([

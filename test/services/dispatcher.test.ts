@@ -29,7 +29,14 @@ function setUp(handlers: Handlers<typeof ChatService>, maxTimeoutMs = 5_000) {
 }
 
 function incoming(more: Partial<IncomingCall> = {}): IncomingCall {
-  return { protocol: "rest", requestId: "r1", header: () => undefined, signal: new AbortController().signal, ...more };
+  return {
+    protocol: "rest",
+    requestId: "r1",
+    header: () => undefined,
+    metadata: { request: new Headers(), response: new Headers(), trailer: new Headers() },
+    signal: new AbortController().signal,
+    ...more,
+  };
 }
 
 function question(more: object = {}) {

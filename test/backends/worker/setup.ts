@@ -123,6 +123,7 @@ export function contextOf(options: { signal?: AbortSignal; timeoutMs?: number; t
     method,
     tenant,
     scopes: allScopes,
+    metadata: { request: new Headers(), response: new Headers(), trailer: new Headers() },
     signal,
     ...(timeoutMs !== undefined && { deadline: performance.now() + timeoutMs }),
     record: { requestId: "test-request", protocol: "rest", method, receivedAt: Date.now() },
