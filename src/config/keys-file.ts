@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { parse, stringify, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { type ApiKey, hashKey } from "../access/keys.ts";
@@ -56,13 +56,15 @@ const maxFileBytes = 8 * 1024 * 1024;
  * and what is wrong, but quotes nothing of it: a key may stand there by mistake.
  */
 export function readKeysFile(path: string): ApiKey[] {
-  let text: string;
+  let text = "";
+  let bytes: number;
   try {
-    text = readFileSync(path, "utf8");
+    bytes = statSync(path).size;
+    if (bytes <= maxFileBytes) text = readFileSync(path, "utf8");
   } catch (error) {
     throw new ConfigError(`${path}: can't be read: ${(error as NodeJS.ErrnoException).code ?? "unknown reason"}`);
   }
-  if (text.length > maxFileBytes) throw new ConfigError(`${path}: is larger than ${maxFileBytes} bytes`);
+  if (bytes > maxFileBytes) throw new ConfigError(`${path}: is larger than ${maxFileBytes} bytes`);
   let document: unknown;
   try {
     document = parse(text, { prettyErrors: false });

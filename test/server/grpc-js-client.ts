@@ -39,6 +39,8 @@ export interface GrpcJsClient extends Disposable {
 
 export interface GrpcJsOptions extends CallOptions {
   readonly metadata?: Readonly<Record<string, string>>;
+  /** Takes a unary call's headers as they come, also those of a call that fails. */
+  readonly onHeaders?: (headers: Metadata) => void;
 }
 
 /** `secure`: PEM of the server's CA, and of the client's own key and certificate where it needs them. */
@@ -81,6 +83,7 @@ export function grpcJsClient(
           )
           .on("metadata", (received) => {
             headers = received;
+            options.onHeaders?.(received);
           });
       }),
     serverStream: (method, request, options = {}) =>

@@ -14,7 +14,8 @@ let checks: Promise<void>[] = [];
 globalThis.fetch = async (input, init) => {
   const url = new URL(input instanceof Request ? input.url : input);
   // Asked for before the response: a server may end with it.
-  const validator = await validatorOf(url.origin);
+  const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : {}));
+  const validator = await validatorOf(url.origin, headers);
   const response = await plainFetch(input, init);
   const contentType = response.headers.get("content-type") ?? "";
   const method = init?.method ?? (input instanceof Request ? input.method : "GET");
@@ -35,19 +36,20 @@ async function check(validator: OpenApiValidator, method: string, path: string, 
   validator.check({ method, path, status: response.status, contentType, body });
 }
 
-function validatorOf(origin: string): Promise<OpenApiValidator | undefined> {
+function validatorOf(origin: string, headers: Headers): Promise<OpenApiValidator | undefined> {
   let validator = validators.get(origin);
   if (validator === undefined) {
-    validator = loadValidator(origin);
+    validator = loadValidator(origin, headers);
     validators.set(origin, validator);
   }
   return validator;
 }
 
 /** A port may be another server's later: what can't be had is asked for again. */
-async function loadValidator(origin: string): Promise<OpenApiValidator | undefined> {
+async function loadValidator(origin: string, given: Headers): Promise<OpenApiValidator | undefined> {
+  const headers = new Headers([...given].filter(([name]) => name === "authorization" || name === "x-api-key"));
   try {
-    const response = await plainFetch(`${origin}/openapi.json`, { signal: AbortSignal.timeout(2_000) });
+    const response = await plainFetch(`${origin}/openapi.json`, { headers, signal: AbortSignal.timeout(2_000) });
     if (response.ok) return createOpenApiValidator((await response.json()) as OpenApiDocument);
   } catch {
     // No server, or one that is not loqui's: nothing to hold its responses against.
