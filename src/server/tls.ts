@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { createServer, type TLSSocket } from "node:tls";
+import { withoutPaths } from "../error-trace.ts";
 import type { Logger } from "../telemetry/log.ts";
 import { checkTlsMaterial, readTlsFiles, type TlsFiles, type TlsMaterial } from "./tls-files.ts";
 
@@ -62,7 +63,8 @@ export async function createTlsTermination(options: TlsOptions): Promise<TlsTerm
       log.info("TLS files reloaded");
       reportExpiry(expires, log);
     },
-    fail: (error) => log.error({ err: error }, "the new TLS files can't be used, the old ones stay"),
+    fail: (error) =>
+      log.error({ reason: withoutPaths(String(error)) }, "the new TLS files can't be used, the old ones stay"),
   });
 
   return {

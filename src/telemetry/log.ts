@@ -25,6 +25,8 @@ export function createLog({ level, content = false, stream }: LogOptions): Logge
     base: null,
     formatters: { level: (label: string) => ({ level: label }) },
     serializers: {
+      // What a client asked for, which may be as long as a header.
+      path: (path: string) => path.slice(0, 200),
       err: (error: unknown) => ({
         ...errorTrace(error),
         ...(content && error instanceof Error && { message: error.message }),

@@ -25,7 +25,7 @@ let folder: string;
 let files: TlsFiles;
 let server: TestServer | undefined;
 let refused: string[];
-let logged: { level: string; msg: string; err?: { message: string } }[];
+let logged: { level: string; msg: string; reason?: string }[];
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "loqui-tls-"));
@@ -276,7 +276,7 @@ describe("the files change", () => {
     await until(() => logged.some(({ level }) => level === "error"));
     await new Promise((resolve) => setTimeout(resolve, 100));
     const errors = logged.filter(({ level }) => level === "error");
-    expect(errors.map(({ err }) => err?.message)).toEqual([expect.stringMatching(message)]);
+    expect(errors.map(({ reason }) => reason)).toEqual([expect.stringMatching(message)]);
     expect(await certificateName()).toBe("first");
     write(authority.issue("second"));
     await becomes("second");

@@ -119,6 +119,12 @@ test("paths are cut down to their last name, addresses are not", () => {
   expect(withoutPaths(text)).toBe("can't map '…/x.gguf' (…/a.js:3:4), see http://127.0.0.1:80/a/b, a/b and /");
 });
 
+test("of a long path the beginning is logged", () => {
+  const { lines, log } = collect("info");
+  log.info({ path: "/x".repeat(5_000) }, "request refused");
+  expect(lines[0]?.path).toBe("/x".repeat(100));
+});
+
 test("health checks and reflection are logged at debug", () => {
   for (const [level, count] of [
     ["info", 0],

@@ -296,6 +296,22 @@ describe("the page", () => {
     expect(documented.map(([, name]) => name).sort()).toEqual([...(await page()).keys()].sort());
   });
 
+  it("the dashboard asks for these metrics only, and for most of them", async () => {
+    const dashboard = JSON.parse(readFileSync(resolve(import.meta.dirname, "../../deploy/grafana/loqui.json"), "utf8"));
+    const families = await page();
+    const asked = new Set<string>();
+    for (const { targets = [] } of dashboard.panels as { targets?: { expr: string }[] }[]) {
+      for (const { expr } of targets) {
+        for (const [name] of expr.matchAll(/\b(?:loqui|process|nodejs)_\w+/g)) asked.add(name.replace(/_bucket$/, ""));
+      }
+    }
+    expect([...asked].filter((name) => !families.has(name))).toEqual([]);
+    expect([...families.keys()].filter((name) => !asked.has(name))).toEqual([
+      "loqui_build_info",
+      "nodejs_heap_size_total_bytes",
+    ]);
+  });
+
   it("tells of the process", async () => {
     const now = await page();
     expect(sampleOf(now, "process_open_fds")).toBeGreaterThan(5);
