@@ -1,11 +1,7 @@
 import { createRegistry, type DescMessage, type DescMethod, type MessageShape } from "@bufbuild/protobuf";
 import { type ContextValues, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
-import {
-  compressionGzip,
-  universalRequestFromNodeRequest,
-  universalResponseToNodeResponse,
-} from "@connectrpc/connect-node";
+import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
 import { type ErrorKind, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall, Protocol } from "../request-context.ts";
 import { watchReader } from "../rest/slow-reader.ts";
@@ -20,6 +16,7 @@ import {
   refuseUnknownConnect,
   refuseUnknownGrpc,
 } from "./grpc-http.ts";
+import { gzip } from "./gzip.ts";
 import {
   breakOff,
   discardBody,
@@ -99,7 +96,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
       // What an Any may hold: JSON spells it by its type's fields.
       registry: createRegistry(...dispatcher.services.map((service) => service.file)),
     },
-    acceptCompression: [compressionGzip],
+    acceptCompression: [gzip],
     compressMinBytes: Number.MAX_SAFE_INTEGER,
     readMaxBytes: limits.maxRequestBytes,
     writeMaxBytes: limits.maxResponseBytes,
