@@ -148,7 +148,7 @@ function startServer(checkout: string): Promise<SpawnedLoqui> {
   const entry = { id: "m135", type: "chat", engine: "llama.cpp", source: { path: model }, preload: true };
   const parameters = { n_ctx: 1024, sequences: 16, threads: Number(threads) };
   writeFileSync(config, JSON.stringify({ models: [{ ...entry, parameters }] }));
-  return spawnLoqui(["--config", config, "--models", "m135"], checkout);
+  return spawnLoqui(["--config", config, "--models", "m135"], { checkout });
 }
 
 function median(values: readonly number[]): number {

@@ -4,7 +4,8 @@ const results = process.env.LOQUI_TEST_RESULTS;
 
 export default defineConfig({
   test: {
-    include: ["test/interop/**/*.test.ts"],
+    include: ["test/interop/**/*.test.ts", "test/fuzz/fuzz.test.ts"],
+    env: { LOQUI_TEST_FUZZ_CASES: "20000" },
     testTimeout: 30_000,
     reporters: results === undefined ? ["default"] : ["default", "junit"],
     ...(results !== undefined && { outputFile: { junit: `${results}/interop-node.xml` } }),

@@ -12,13 +12,27 @@ export interface SpawnedLoqui {
 
 const root = resolve(import.meta.dirname, "../..");
 
-/** Starts `loqui serve` of a checkout on a free port with these arguments; resolves when it listens. */
-export async function spawnLoqui(args: readonly string[], checkout = root): Promise<SpawnedLoqui> {
-  const child = spawn(process.execPath, ["src/cli/main.ts", "serve", "--port", "0", ...args], {
+export interface SpawnOptions {
+  /** Whose sources are run. Default: this checkout's. */
+  readonly checkout?: string;
+  /** For Node itself. */
+  readonly nodeArguments?: readonly string[];
+  /** Takes each line that it writes to standard error. Default: they go to this process's. */
+  readonly onLogLine?: (line: string) => void;
+}
+
+/** Starts `loqui serve` on a free port with these arguments; resolves when it listens. */
+export async function spawnLoqui(args: readonly string[], options: SpawnOptions = {}): Promise<SpawnedLoqui> {
+  const { checkout = root, nodeArguments = [], onLogLine } = options;
+  const child = spawn(process.execPath, [...nodeArguments, "src/cli/main.ts", "serve", "--port", "0", ...args], {
     cwd: checkout,
-    stdio: ["ignore", "pipe", "inherit"],
+    stdio: ["ignore", "pipe", onLogLine === undefined ? "inherit" : "pipe"],
     env: { ...process.env, LOQUI_LOG_LEVEL: "warn" },
   });
+  if (child.stdout === null) throw new Error("standard output is not piped");
+  if (onLogLine !== undefined && child.stderr !== null) {
+    createInterface({ input: child.stderr }).on("line", onLogLine);
+  }
   const exited = new Promise<void>((done) => child.once("exit", () => done()));
   for await (const line of createInterface({ input: child.stdout })) {
     const url = /^loqui listens on (http:\S+)/.exec(line)?.[1];

@@ -1,0 +1,135 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { helloPieces, writeScripts } from "../support/running-loqui.ts";
+import { spawnLoqui } from "../support/spawned-loqui.ts";
+import { modelNames } from "./messages.ts";
+
+/** Bytes in use after a garbage collection, and the resident memory of the processes. */
+export interface Memory {
+  /** JavaScript heap of the server. */
+  readonly heap: number;
+  /** Buffers of the server outside its heap. */
+  readonly buffers: number;
+  readonly serverResident: number;
+  /** All workers together. */
+  readonly workersResident: number;
+}
+
+/** A server in a process of its own, to be fuzzed. */
+export interface Target extends AsyncDisposable {
+  readonly url: string;
+  readonly pid: number;
+  /** Whether the process that was started still runs. */
+  alive(): boolean;
+  /** Lines of the log at level error and above, and what is no line of the log at all; those that were told are gone. */
+  takeComplaints(): string[];
+  memory(): Promise<Memory>;
+}
+
+/** Starts `loqui serve` with small models that answer in ten tokens, and with Node's inspector to ask for its memory. */
+export async function startTarget(): Promise<Target> {
+  const folder = mkdtempSync(join(tmpdir(), "loqui-fuzz-"));
+  const models = writeScripts(folder, {
+    [modelNames.usual]: { reply: helloPieces, contextLength: 512 },
+    [modelNames.small]: { reply: helloPieces, contextLength: 64 },
+    [modelNames.good]: { reply: helloPieces, contextLength: 512 },
+    [modelNames.spare]: { reply: helloPieces, contextLength: 64 },
+  });
+  let complaints: string[] = [];
+  const inspector = Promise.withResolvers<string>();
+  const server = await spawnLoqui(["--models", models.join(",")], {
+    nodeArguments: ["--inspect=127.0.0.1:0"],
+    onLogLine(line) {
+      const address = /^Debugger listening on (ws:\S+)/.exec(line)?.[1];
+      if (address !== undefined) inspector.resolve(address);
+      else if (isComplaint(line)) complaints.push(line);
+    },
+  });
+  const pid = server.process.pid;
+  if (pid === undefined) throw new Error("the server has no process");
+  const session = await openInspector(await inspector.promise);
+  return {
+    url: server.url,
+    pid,
+    alive: () => server.process.exitCode === null && server.process.signalCode === null,
+    takeComplaints() {
+      const taken = complaints;
+      complaints = [];
+      return taken;
+    },
+    async memory() {
+      await session.ask("HeapProfiler.collectGarbage");
+      const usage = await session.ask("Runtime.getHeapUsage");
+      return {
+        heap: Number(usage.usedSize),
+        buffers: Number(usage.backingStorageSize),
+        serverResident: residentBytes(pid),
+        workersResident: childrenOf(pid).reduce((sum, child) => sum + residentBytes(child), 0),
+      };
+    },
+    async [Symbol.asyncDispose]() {
+      session.close();
+      await server.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function isComplaint(line: string): boolean {
+  if (/^(Debugger |For help, see: |$)/.test(line)) return false;
+  try {
+    const { level } = JSON.parse(line) as { level?: string };
+    return level === "error" || level === "fatal";
+  } catch {
+    return true;
+  }
+}
+
+interface Inspector {
+  ask(method: string): Promise<Record<string, unknown>>;
+  close(): void;
+}
+
+/** https://chromedevtools.github.io/devtools-protocol/ */
+async function openInspector(address: string): Promise<Inspector> {
+  const socket = new WebSocket(address);
+  await new Promise((resolve, reject) => {
+    socket.onopen = resolve;
+    socket.onerror = () => reject(new Error("the inspector can't be reached"));
+  });
+  const waiting = new Map<number, (result: Record<string, unknown>) => void>();
+  let last = 0;
+  socket.onmessage = ({ data }) => {
+    const { id, result } = JSON.parse(String(data)) as { id?: number; result?: Record<string, unknown> };
+    if (id !== undefined) waiting.get(id)?.(result ?? {});
+  };
+  return {
+    ask(method) {
+      const { promise, resolve, reject } = Promise.withResolvers<Record<string, unknown>>();
+      const timer = setTimeout(() => reject(new Error(`the inspector doesn't answer ${method}`)), 30_000);
+      const id = ++last;
+      waiting.set(id, resolve);
+      socket.send(JSON.stringify({ id, method }));
+      return promise.finally(() => {
+        clearTimeout(timer);
+        waiting.delete(id);
+      });
+    },
+    close: () => socket.close(),
+  };
+}
+
+function residentBytes(pid: number): number {
+  try {
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
+  } catch {
+    // It ended in the meantime.
+    return 0;
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
+  return text.split(" ").filter(Boolean).map(Number);
+}
