@@ -1,0 +1,20 @@
+/** What a model says, taken apart, in order. Texts come in any number of pieces. */
+export type OutputEvent =
+  /** A part of the answer. */
+  | { readonly type: "content"; readonly text: string }
+  /** A part of what it thinks before it answers. */
+  | { readonly type: "reasoning"; readonly text: string }
+  /** A tool call begins. Its id where the syntax has one. */
+  | { readonly type: "call"; readonly name: string; readonly id?: string }
+  /** A part of the arguments, JSON text, of the call that began last. */
+  | { readonly type: "arguments"; readonly text: string };
+
+/** A generator that reads a {@link Source}: it yields events, and `undefined` where it needs more text. */
+export type Reading<T> = Generator<OutputEvent | undefined, T, void>;
+
+/** Takes a model's text apart as it comes. */
+export interface OutputParser {
+  push(text: string): OutputEvent[];
+  /** The text is complete. */
+  end(): OutputEvent[];
+}

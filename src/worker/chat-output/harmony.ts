@@ -1,0 +1,32 @@
+import type { Reading } from "./events.ts";
+import { peek, type Source, takeTo, takeUntil } from "./source.ts";
+
+const bodyEnds = ["<|end|>", "<|call|>", "<|return|>", "<|start|>"];
+
+/**
+ * gpt-oss' harmony format: messages with a header that names the channel and,
+ * for a call, the tool: `<|channel|>commentary to=functions.f <|constrain|>json<|message|>{…}<|call|>`.
+ * The channel `analysis` is what it thinks; all that is said to nobody else is
+ * the answer. (openai/harmony, docs/format.md)
+ */
+export function* readHarmony(source: Source): Reading<void> {
+  while ((yield* peek(source)) !== "") {
+    source.taken = "";
+    const header = yield* takeTo(source, "<|message|>");
+    const taken = source.taken;
+    source.taken = undefined;
+    if (header === undefined) {
+      // No header, so no harmony: it is the answer as it stands.
+      const text = `${taken}${source.text}`.replace(/^<\|start\|>assistant/, "");
+      source.text = "";
+      if (text.trim() !== "" && !text.startsWith("<|")) yield { type: "content", text };
+      return;
+    }
+    const tool = /\bto=(?:functions\.)?([^\s<]+)/.exec(header)?.[1];
+    const analysis = /<\|channel\|>\s*analysis/.test(header);
+    if (tool !== undefined) yield { type: "call", name: tool };
+    const type = tool !== undefined ? "arguments" : analysis ? "reasoning" : "content";
+    const { space } = yield* takeUntil(source, bodyEnds, (text) => ({ type, text }));
+    if (space !== "" && type === "content") yield { type, text: space };
+  }
+}

@@ -1,0 +1,152 @@
+import type { OutputEvent, OutputParser, Reading } from "./events.ts";
+
+/** The text that is not read yet. */
+export interface Source {
+  text: string;
+  ended: boolean;
+  /** What was taken since a reading began that may turn out to be wrong; it is content then. */
+  taken: string | undefined;
+}
+
+/**
+ * Runs a reading over text that comes in pieces. Written as a generator, a
+ * parser needs no states: where the text stops in the middle of something it
+ * waits there, so that it can't matter where the text is cut.
+ */
+export function runReading(read: (source: Source) => Reading<void>): OutputParser {
+  const source: Source = { text: "", ended: false, taken: undefined };
+  const reading = read(source);
+  function run(): OutputEvent[] {
+    const events: OutputEvent[] = [];
+    for (;;) {
+      const { done, value } = reading.next();
+      if (done === true || value === undefined) return events;
+      events.push(value);
+    }
+  }
+  return {
+    push(text) {
+      source.text += text;
+      return run();
+    },
+    end() {
+      source.ended = true;
+      return run();
+    },
+  };
+}
+
+/** Waits for more text. False where there is no more. */
+export function* more(source: Source): Reading<boolean> {
+  if (source.ended) return false;
+  const length = source.text.length;
+  while (source.text.length === length && !source.ended) yield undefined;
+  return source.text.length > length;
+}
+
+/** The next character, which stays unread; empty at the end. */
+export function* peek(source: Source): Reading<string> {
+  while (source.text === "") if (!(yield* more(source))) return "";
+  return source.text.charAt(0);
+}
+
+/** Takes the next `count` characters, which must be there. */
+export function take(source: Source, count: number): string {
+  const taken = source.text.slice(0, count);
+  source.text = source.text.slice(count);
+  if (source.taken !== undefined) source.taken += taken;
+  return taken;
+}
+
+/** Reads what may turn out not to be there: then all that was taken is content, with `before` in front of it. */
+export function* attempt(source: Source, read: () => Reading<boolean>, before = ""): Reading<boolean> {
+  source.taken = before;
+  const found = yield* read();
+  const text = source.taken;
+  source.taken = undefined;
+  if (!found && text !== "") yield { type: "content", text };
+  return found;
+}
+
+/** Takes one of the texts where the source goes on with it, the longest that fits. */
+export function* takeAny(source: Source, texts: readonly string[]): Reading<string | undefined> {
+  for (;;) {
+    const open = texts.filter((text) => text.length > source.text.length && text.startsWith(source.text));
+    if (open.length === 0 || !(yield* more(source))) break;
+  }
+  const found = texts.filter((text) => source.text.startsWith(text)).sort((a, b) => b.length - a.length)[0];
+  if (found !== undefined) take(source, found.length);
+  return found;
+}
+
+/** Takes text up to a marker, and the marker; the text as it is. Undefined where the marker doesn't come. */
+export function* takeTo(source: Source, marker: string): Reading<string | undefined> {
+  let from = 0;
+  for (;;) {
+    const at = source.text.indexOf(marker, from);
+    if (at !== -1) return take(source, at + marker.length).slice(0, at);
+    from = Math.max(0, source.text.length - marker.length + 1);
+    if (!(yield* more(source))) return undefined;
+  }
+}
+
+/** Takes white space. */
+export function* skipSpace(source: Source): Reading<string> {
+  let skipped = "";
+  while (/\s/.test(yield* peek(source))) skipped += take(source, 1);
+  return skipped;
+}
+
+/**
+ * Takes text up to the first of the markers, and the marker. `onText` makes the
+ * events of the text, which comes as soon as it can't be part of a marker. The
+ * white space before a marker or the end is not text; it is answered.
+ */
+export function* takeUntil(
+  source: Source,
+  markers: readonly string[],
+  onText: (text: string) => OutputEvent,
+): Reading<{ readonly marker: string | undefined; readonly space: string }> {
+  let space = "";
+  for (;;) {
+    const at = earliest(source.text, markers);
+    const safe = at === undefined ? source.text.length - openLength(source, markers) : at.index;
+    const text = space + take(source, safe);
+    const said = text.trimEnd();
+    space = text.slice(said.length);
+    if (said !== "") yield onText(said);
+    if (at !== undefined) {
+      take(source, at.marker.length);
+      return { marker: at.marker, space };
+    }
+    if (!(yield* more(source))) {
+      // What looked like the beginning of a marker was none.
+      const rest = space + take(source, source.text.length);
+      const last = rest.trimEnd();
+      if (last !== "") yield onText(last);
+      return { marker: undefined, space: rest.slice(last.length) };
+    }
+  }
+}
+
+function earliest(text: string, markers: readonly string[]): { index: number; marker: string } | undefined {
+  let found: { index: number; marker: string } | undefined;
+  for (const marker of markers) {
+    const index = text.indexOf(marker);
+    if (index === -1) continue;
+    const sooner = found === undefined || index < found.index;
+    if (sooner || (index === found?.index && marker.length > found.marker.length)) found = { index, marker };
+  }
+  return found;
+}
+
+/** How much of the text's end may be the beginning of a marker. */
+function openLength({ text, ended }: Source, markers: readonly string[]): number {
+  if (ended) return 0;
+  const longest = Math.max(0, ...markers.map((marker) => marker.length - 1));
+  for (let length = Math.min(longest, text.length); length > 0; length--) {
+    const end = text.slice(text.length - length);
+    if (markers.some((marker) => marker.length > length && marker.startsWith(end))) return length;
+  }
+  return 0;
+}
