@@ -13,7 +13,9 @@ import {
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
+import { allowedTools, type ChatAnswer, createChatAnswer, offeredTools, readsOutput } from "./chat-answer.ts";
 import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
+import { outputFormatOf } from "./chat-output/parser.ts";
 import { type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
 import { compileChatTemplate } from "./chat-template.ts";
 import { refuseUnsupported } from "./chat-unsupported.ts";
@@ -37,8 +39,17 @@ export interface ChatServiceOptions {
 /** A request that is ready for the scheduler. */
 interface Prepared {
   readonly request: CreateChatCompletionRequest;
-  /** Runs it. `onText` takes the text that is certain with each token, perhaps none; `rest` is what comes after the last. */
-  run(onText: (text: string) => void, call: WorkerCall): Promise<{ result: GenerationResult; rest: string }>;
+  /** Runs it. `onDeltas` takes what is new with each token, perhaps nothing; `rest` is what comes after the last. */
+  run(onDeltas: (deltas: readonly Delta[]) => void, call: WorkerCall): Promise<Generated>;
+}
+
+type Delta = ReturnType<ChatAnswer["push"]>[number];
+
+interface Generated {
+  readonly result: GenerationResult;
+  readonly answer: ChatAnswer;
+  readonly rest: readonly Delta[];
+  readonly reasoningTokens: number;
 }
 
 /**
@@ -49,7 +60,9 @@ interface Prepared {
 export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
   const { engine, scheduler, defaults } = options;
   const { info, contextLength } = engine;
-  const template = compileChatTemplate({ ...info, chatTemplate: options.chatTemplate ?? info.chatTemplate });
+  const chatTemplate = options.chatTemplate ?? info.chatTemplate;
+  const template = compileChatTemplate({ ...info, chatTemplate });
+  const format = outputFormatOf(chatTemplate ?? "");
   let endTokens: number[] | undefined;
   const samplingContext = {
     defaults,
@@ -63,7 +76,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     },
   };
 
-  function promptOf(request: CreateChatCompletionRequest): Uint32Array {
+  function promptOf(request: CreateChatCompletionRequest): { text: string; tokens: Uint32Array } {
     const kwargs =
       request.chatTemplateKwargs === undefined ? {} : parseJson(request.chatTemplateKwargs, "chat_template_kwargs");
     if (typeof kwargs !== "object" || kwargs === null || Array.isArray(kwargs)) {
@@ -72,35 +85,37 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     }
     const text = template.render({
       messages: templateMessages(request.messages, template),
-      tools: templateTools(request.tools),
+      tools: templateTools(allowedTools(request)),
       addGenerationPrompt: request.addGenerationPrompt ?? true,
-      kwargs: kwargs as Record<string, unknown>,
+      kwargs: { ...template.reasoningVariables(request.reasoningEffort), ...kwargs },
     });
-    const prompt = engine.tokenize(text, true);
-    checkPromptFits(prompt.length, contextLength, "messages");
-    return prompt;
+    const tokens = engine.tokenize(text, true);
+    checkPromptFits(tokens.length, contextLength, "messages");
+    return { text, tokens };
   }
 
   function prepare(bytes: Uint8Array): Prepared {
     const request = fromBinary(CreateChatCompletionRequestSchema, bytes);
     refuseUnsupported(request);
-    const sampling = samplingOf(request, samplingContext);
-    const strange = request.stopTokenIds.findIndex((token) => token >= info.vocabularySize);
-    if (strange !== -1) {
-      const param = `stop_token_ids[${strange}]`;
-      const message = `${param}: ${request.stopTokenIds[strange]} is not in the vocabulary of ${info.vocabularySize} tokens`;
-      throw new LoquiError("invalid_request", message, { param });
+    if (offeredTools(request) !== undefined && !template.showsTools) {
+      throw new LoquiError("unsupported", "`tools` are not supported by this model: its template doesn't show them", {
+        param: "tools",
+      });
     }
+    const sampling = samplingOf(request, samplingContext);
+    checkStopTokens(request.stopTokenIds);
     const prompt = promptOf(request);
     return {
       request,
-      async run(onText, call) {
-        const decoder = engine.createTextDecoder();
+      async run(onDeltas, call) {
+        const answer = createChatAnswer({ request, format, prompt: prompt.text });
+        const decoder = engine.createTextDecoder(readsOutput(request, format));
         const scanner = createStopScanner(request.stop);
         const stopTokens = new Set(request.stopTokenIds);
+        let reasoningTokens = 0;
         const result = await scheduler.run(
           {
-            prompt,
+            prompt: prompt.tokens,
             sampling,
             maxTokens: Math.min(
               request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens ?? contextLength,
@@ -111,29 +126,35 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
             ignoreEos: request.ignoreEos ?? false,
             onToken(token) {
               if (stopTokens.has(token)) return false;
-              onText(scanner.push(decoder.push(token)));
-              return scanner.matched === undefined;
+              onDeltas(answer.push(scanner.push(decoder.push(token))));
+              if (answer.thinking) reasoningTokens += 1;
+              return scanner.matched === undefined && !answer.satisfied;
             },
           },
           call.signal,
         );
-        return { result, rest: scanner.push(decoder.flush()) + scanner.flush() };
+        const rest = [...answer.push(scanner.push(decoder.flush()) + scanner.flush()), ...answer.end()];
+        return { result, answer, rest, reasoningTokens };
       },
     };
   }
 
+  function checkStopTokens(tokens: readonly number[]): void {
+    const strange = tokens.findIndex((token) => token >= info.vocabularySize);
+    if (strange === -1) return;
+    const param = `stop_token_ids[${strange}]`;
+    const message = `${param}: ${tokens[strange]} is not in the vocabulary of ${info.vocabularySize} tokens`;
+    throw new LoquiError("invalid_request", message, { param });
+  }
+
   async function createChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
     const { request, run } = prepare(bytes);
-    let content = "";
-    const { result, rest } = await run((text) => {
-      content += text;
-    }, call);
-    content += rest;
-    const finishReason = finishReasons[result.reason];
+    const generated = await run(() => {}, call);
+    const { result, answer } = generated;
     const response = create(CreateChatCompletionResponseSchema, {
       ...answerOf(request, "chat.completion"),
-      choices: [{ index: 0, message: { role: ChatRole.ASSISTANT, content }, finishReason }],
-      usage: usageOf(result),
+      choices: [{ index: 0, message: answer.message, finishReason: finishReasonOf(generated) }],
+      usage: usageOf(generated),
       timings: timingsOf(result),
     });
     return { last: [toBinary(CreateChatCompletionResponseSchema, response)], totals: result };
@@ -143,23 +164,23 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     const { request, run } = prepare(bytes);
     const encode = chunkEncoder(answerOf(request, "chat.completion.chunk"));
     const opening = encode({ choices: [{ index: 0, delta: { role: ChatRole.ASSISTANT, content: "" } }] });
-    const piece = (content: string) =>
-      content === "" ? [] : [encode({ choices: [{ index: 0, delta: { content } }] })];
+    const chunks = (deltas: readonly Delta[]) => deltas.map((delta) => encode({ choices: [{ index: 0, delta }] }));
 
     // The answer opens with its first token, so that what goes wrong before is an error of the call.
     let opened = false;
-    const { result, rest } = await run((text) => {
-      if (opened && text === "") return;
-      call.send(...(opened ? [] : [opening]), ...piece(text));
+    const generated = await run((deltas) => {
+      if (opened && deltas.length === 0) return;
+      call.send(...(opened ? [] : [opening]), ...chunks(deltas));
       opened = true;
     }, call);
-    const choices = [{ index: 0, delta: {}, finishReason: finishReasons[result.reason] }];
+    const { result, rest } = generated;
+    const choices = [{ index: 0, delta: {}, finishReason: finishReasonOf(generated) }];
     const timings = timingsOf(result);
     const end =
       request.streamOptions?.includeUsage === true
-        ? [encode({ choices }), encode({ choices: [], usage: usageOf(result), timings })]
+        ? [encode({ choices }), encode({ choices: [], usage: usageOf(generated), timings })]
         : [encode({ choices, timings })];
-    return { last: [...(opened ? [] : [opening]), ...piece(rest), ...end], totals: result };
+    return { last: [...(opened ? [] : [opening]), ...chunks(rest), ...end], totals: result };
   }
 
   /** What all messages of one answer have in common. */
@@ -192,6 +213,11 @@ function chunkEncoder(
   return (rest) => Buffer.concat([head, encode(rest)]);
 }
 
+/** An answer that was cut short is that, whatever it began. */
+function finishReasonOf({ result, answer }: Generated): FinishReason {
+  return answer.called && result.reason !== "length" ? FinishReason.TOOL_CALLS : finishReasons[result.reason];
+}
+
 const finishReasons = {
   eos: FinishReason.STOP,
   stopped: FinishReason.STOP,
@@ -203,12 +229,13 @@ function cacheScope(request: CreateChatCompletionRequest, call: WorkerCall): str
   return request.cachePrompt === false ? randomUUID() : JSON.stringify([call.tenant, request.cacheSalt ?? ""]);
 }
 
-function usageOf(result: GenerationResult): MessageInitShape<typeof CompletionUsageSchema> {
+function usageOf({ result, reasoningTokens }: Generated): MessageInitShape<typeof CompletionUsageSchema> {
   return {
     promptTokens: result.promptTokens,
     completionTokens: result.completionTokens,
     totalTokens: result.promptTokens + result.completionTokens,
     promptTokensDetails: { cachedTokens: result.cachedTokens },
+    ...(reasoningTokens > 0 && { completionTokensDetails: { reasoningTokens } }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { Template } from "@huggingface/jinja";
+import { ReasoningEffort } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 
 /** A message as chat templates expect it, in the names of Hugging Face's `apply_chat_template`. */
@@ -36,6 +37,13 @@ export interface ChatTemplate {
   readonly wantsParts: boolean;
   /** Whether the template reads the arguments of earlier tool calls only as JSON text, not as an object. */
   readonly wantsArgumentsAsText: boolean;
+  /** Whether the template shows the model the request's tools. */
+  readonly showsTools: boolean;
+  /**
+   * The variables by which the template is told how long to think. Throws
+   * `unsupported` where it knows none and the model can't but think, or not at all.
+   */
+  reasoningVariables(effort: ReasoningEffort | undefined): Readonly<Record<string, unknown>>;
 }
 
 /** Where a template comes from and the texts of the special tokens that it may use. */
@@ -80,9 +88,9 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
     return prefix + text;
   }
 
-  function shows(word: string, ...messages: TemplateMessage[]): boolean {
+  function shows(word: string, messages: TemplateMessage[], tools?: unknown[]): boolean {
     try {
-      return run({ messages, addGenerationPrompt: true }).includes(word);
+      return run({ messages, tools, addGenerationPrompt: true }).includes(word);
     } catch {
       return false;
     }
@@ -90,20 +98,44 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
 
   const user: TemplateMessage = { role: "user", content: "loqui-probe" };
   const wantsParts =
-    !shows("loqui-probe", user) &&
-    shows("loqui-probe", { role: "user", content: [{ type: "text", text: "loqui-probe" }] });
+    !shows("loqui-probe", [user]) &&
+    shows("loqui-probe", [{ role: "user", content: [{ type: "text", text: "loqui-probe" }] }]);
   const calling = (args: unknown): TemplateMessage => ({
     role: "assistant",
     content: "",
     tool_calls: [{ id: "call_000000001", type: "function", function: { name: "probe", arguments: args } }],
   });
   const wantsArgumentsAsText =
-    !shows("loqui-value", user, calling({ key: "loqui-value" })) &&
-    shows("loqui-value", user, calling('{"key": "loqui-value"}'));
+    !shows("loqui-value", [user, calling({ key: "loqui-value" })]) &&
+    shows("loqui-value", [user, calling('{"key": "loqui-value"}')]);
+
+  const probeTool = {
+    type: "function",
+    function: { name: "loqui-probe", parameters: { type: "object", properties: {} } },
+  };
+  const plain: TemplateMessage = { role: "user", content: wantsParts ? [{ type: "text", text: "a" }] : "a" };
+  const showsTools = shows("loqui-probe", [plain], [probeTool]);
 
   return {
     wantsParts,
     wantsArgumentsAsText,
+    showsTools,
+    reasoningVariables(effort) {
+      if (effort === undefined) return {};
+      const text = source.chatTemplate ?? chatml;
+      const name = effortNames[effort];
+      const switches = ["enable_thinking", "thinking"].filter((variable) => new RegExp(`\\b${variable}\\b`).test(text));
+      const graded = /\breasoning_effort\b/.test(text);
+      if (switches.length === 0 && !graded && effort !== ReasoningEffort.NONE) {
+        throw new LoquiError("unsupported", `reasoning_effort: this model's template knows no ${name} effort`, {
+          param: "reasoning_effort",
+        });
+      }
+      return {
+        ...(graded && { reasoning_effort: name }),
+        ...Object.fromEntries(switches.map((variable) => [variable, effort !== ReasoningEffort.NONE])),
+      };
+    },
     render(variables) {
       const reserved = reservedNames.find((name) => Object.hasOwn(variables.kwargs ?? {}, name));
       if (reserved !== undefined) {
@@ -123,6 +155,17 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
     },
   };
 }
+
+const effortNames: Readonly<Record<ReasoningEffort, string>> = {
+  [ReasoningEffort.UNSPECIFIED]: "",
+  [ReasoningEffort.NONE]: "none",
+  [ReasoningEffort.MINIMAL]: "minimal",
+  [ReasoningEffort.LOW]: "low",
+  [ReasoningEffort.MEDIUM]: "medium",
+  [ReasoningEffort.HIGH]: "high",
+  [ReasoningEffort.XHIGH]: "xhigh",
+  [ReasoningEffort.MAX]: "max",
+};
 
 function parse(text: string): Template {
   try {

@@ -25,8 +25,12 @@ interface Unsupported {
  */
 const table: readonly Unsupported[] = [
   { param: "n", what: "`n` above 1", asked: (r) => (r.n ?? 1) > 1 },
-  { param: "tools", asked: (r) => r.tools.length > 0 && !isMode(r, ToolChoiceMode.NONE) },
-  { param: "tool_choice", what: "a `tool_choice` without `tools`", asked: (r) => r.tools.length === 0 && needsTool(r) },
+  { param: "tool_choice", what: "a `tool_choice` that forces a call", asked: forcesCall },
+  {
+    param: "tools",
+    what: "a function with `strict`",
+    asked: (r) => r.tools.some(({ tool }) => tool.case === "function" && tool.value.strict === true),
+  },
   { param: "functions", asked: (r) => r.functions.length > 0 },
   { param: "function_call", asked: (r) => r.functionCall?.choice.case === "function" },
   {
@@ -41,11 +45,10 @@ const table: readonly Unsupported[] = [
   { param: "structured_outputs", asked: (r) => r.structuredOutputs !== undefined },
   { param: "logprobs", asked: (r) => r.logprobs === true },
   { param: "top_logprobs", asked: (r) => (r.topLogprobs ?? 0) > 0 },
-  { param: "reasoning_effort", asked: (r) => r.reasoningEffort !== undefined },
   {
     param: "reasoning_format",
-    asked: (r) =>
-      r.reasoningFormat === ReasoningFormat.DEEPSEEK || r.reasoningFormat === ReasoningFormat.DEEPSEEK_LEGACY,
+    what: "the `reasoning_format` deepseek-legacy",
+    asked: (r) => r.reasoningFormat === ReasoningFormat.DEEPSEEK_LEGACY,
   },
   { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
   { param: "continue_final_message", asked: (r) => r.continueFinalMessage === true },
@@ -86,11 +89,10 @@ export function refuseUnsupported(request: CreateChatCompletionRequest): void {
   throw new LoquiError("unsupported", `${what} is not supported yet by this model`, { param: row.param });
 }
 
-function isMode(request: CreateChatCompletionRequest, mode: ToolChoiceMode): boolean {
+function forcesCall(request: CreateChatCompletionRequest): boolean {
   const choice = request.toolChoice?.choice;
-  return choice?.case === "mode" && choice.value === mode;
-}
-
-function needsTool(request: CreateChatCompletionRequest): boolean {
-  return isMode(request, ToolChoiceMode.REQUIRED) || request.toolChoice?.choice.case === "selection";
+  if (choice?.case === "mode") return choice.value === ToolChoiceMode.REQUIRED;
+  const selection = choice?.case === "selection" ? choice.value.selection : undefined;
+  if (selection?.case === "allowedTools") return selection.value.mode === ToolChoiceMode.REQUIRED;
+  return selection !== undefined;
 }

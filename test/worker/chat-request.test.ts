@@ -3,9 +3,9 @@ import { describe, expect, test } from "vitest";
 import {
   CreateChatCompletionRequestSchema,
   OutputModality,
-  ReasoningEffort,
   ReasoningFormat,
   ToolChoiceMode,
+  ToolSelectionSchema,
   Verbosity,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../../src/errors.ts";
@@ -15,14 +15,29 @@ import { refuseUnsupported } from "../../src/worker/chat-unsupported.ts";
 type Init = MessageInitShape<typeof CreateChatCompletionRequestSchema>;
 const request = (init: Init) => create(CreateChatCompletionRequestSchema, { model: "m", ...init });
 const aFunction = { tool: { case: "function" as const, value: { name: "f" } } };
+const select = (selection: MessageInitShape<typeof ToolSelectionSchema>) => ({
+  choice: { case: "selection" as const, value: create(ToolSelectionSchema, selection) },
+});
 const mode = (value: ToolChoiceMode) => ({ choice: { case: "mode" as const, value } });
 
 describe("what can't be done is refused by name", () => {
   const cases: [param: string, init: Init][] = [
     ["n", { n: 2 }],
-    ["tools", { tools: [aFunction] }],
-    ["tools", { tools: [aFunction], toolChoice: mode(ToolChoiceMode.AUTO) }],
+    ["tools", { tools: [{ tool: { case: "function", value: { name: "f", strict: true } } }] }],
     ["tool_choice", { toolChoice: mode(ToolChoiceMode.REQUIRED) }],
+    [
+      "tool_choice",
+      { tools: [aFunction], toolChoice: select({ selection: { case: "function", value: { name: "f" } } }) },
+    ],
+    [
+      "tool_choice",
+      {
+        tools: [aFunction],
+        toolChoice: select({
+          selection: { case: "allowedTools", value: { mode: ToolChoiceMode.REQUIRED, tools: [aFunction] } },
+        }),
+      },
+    ],
     ["functions", { functions: [{ name: "f" }] }],
     ["function_call", { functionCall: { choice: { case: "function", value: { name: "f" } } } }],
     ["response_format", { responseFormat: { format: { case: "jsonObject", value: {} } } }],
@@ -33,8 +48,7 @@ describe("what can't be done is refused by name", () => {
     ["structured_outputs", { structuredOutputs: { jsonObject: true } }],
     ["logprobs", { logprobs: true }],
     ["top_logprobs", { topLogprobs: 1 }],
-    ["reasoning_effort", { reasoningEffort: ReasoningEffort.LOW }],
-    ["reasoning_format", { reasoningFormat: ReasoningFormat.DEEPSEEK }],
+    ["reasoning_format", { reasoningFormat: ReasoningFormat.DEEPSEEK_LEGACY }],
     ["thinking_budget_tokens", { thinkingBudgetTokens: 0 }],
     ["continue_final_message", { continueFinalMessage: true }],
     ["typical_p", { typicalP: 0.5 }],
@@ -72,11 +86,11 @@ describe("what can't be done is refused by name", () => {
       request({
         n: 1,
         tools: [aFunction],
-        toolChoice: mode(ToolChoiceMode.NONE),
+        toolChoice: mode(ToolChoiceMode.AUTO),
         responseFormat: { format: { case: "text", value: {} } },
         logprobs: false,
         topLogprobs: 0,
-        reasoningFormat: ReasoningFormat.AUTO,
+        reasoningFormat: ReasoningFormat.DEEPSEEK,
         thinkingBudgetTokens: -1,
         typicalP: 1,
         dryMultiplier: 0,

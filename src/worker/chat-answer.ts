@@ -1,0 +1,175 @@
+import { randomBytes } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type ChatDeltaSchema,
+  ChatRole,
+  type CreateChatCompletionRequest,
+  ReasoningFormat,
+  type ResponseMessageSchema,
+  ToolChoiceMode,
+  ToolType,
+} from "../../gen/loqui/v1/chat_pb.ts";
+import { LoquiError } from "../errors.ts";
+import type { KnownTools } from "./chat-output/call-syntaxes.ts";
+import type { OutputEvent } from "./chat-output/events.ts";
+import { createOutputParser, endsInReasoning, type OutputFormat } from "./chat-output/parser.ts";
+
+type Delta = MessageInitShape<typeof ChatDeltaSchema>;
+type Message = MessageInitShape<typeof ResponseMessageSchema>;
+
+/** Makes an answer's message, or the pieces of it, of the text that a model generates. */
+export interface ChatAnswer {
+  /** What is new with a text; nothing where it isn't certain yet. */
+  push(text: string): Delta[];
+  /** What is left when the text is complete. */
+  end(): Delta[];
+  /** All that was said. */
+  readonly message: Message;
+  /** Whether the last text was reasoning. */
+  readonly thinking: boolean;
+  /** Nothing more is wanted: a second call where the request allows one. */
+  readonly satisfied: boolean;
+  readonly called: boolean;
+}
+
+export interface ChatAnswerOptions {
+  readonly request: CreateChatCompletionRequest;
+  readonly format: OutputFormat;
+  /** The rendered prompt. */
+  readonly prompt: string;
+}
+
+/** Whether an answer is more than text to this request, so that control tokens have to be seen. */
+export function readsOutput(request: CreateChatCompletionRequest, format: OutputFormat): boolean {
+  return offeredTools(request) !== undefined || separatesReasoning(request, format);
+}
+
+export function createChatAnswer({ request, format, prompt }: ChatAnswerOptions): ChatAnswer {
+  const tools = offeredTools(request);
+  const reasons = separatesReasoning(request, format);
+  const startsInReasoning = reasons && endsInReasoning(prompt, format);
+  const parser = readsOutput(request, format)
+    ? createOutputParser(reasons ? format : { ...format, reasoning: undefined }, { tools, startsInReasoning })
+    : undefined;
+  const single = request.parallelToolCalls === false;
+  let content = "";
+  let reasoning = "";
+  const calls: { id: string; name: string; args: string }[] = [];
+  let thinking = startsInReasoning;
+  let satisfied = false;
+
+  function take(event: OutputEvent): Delta[] {
+    if (satisfied) return [];
+    thinking = event.type === "reasoning";
+    switch (event.type) {
+      case "content":
+        content += event.text;
+        return [{ content: event.text }];
+      case "reasoning":
+        reasoning += event.text;
+        return [{ reasoningContent: event.text }];
+      case "call": {
+        if (single && calls.length === 1) {
+          satisfied = true;
+          return [];
+        }
+        const call = { id: event.id ?? callId(), name: event.name, args: "" };
+        calls.push(call);
+        const { id, name } = call;
+        const type = ToolType.FUNCTION;
+        return [{ toolCalls: [{ index: calls.length - 1, id, type, function: { name, arguments: "" } }] }];
+      }
+      case "arguments": {
+        const call = calls.at(-1);
+        if (call === undefined) throw new Error("arguments before a call");
+        call.args += event.text;
+        return [{ toolCalls: [{ index: calls.length - 1, function: { arguments: event.text } }] }];
+      }
+      default:
+        return event satisfies never;
+    }
+  }
+
+  const plain = (text: string): OutputEvent[] => (text === "" ? [] : [{ type: "content", text }]);
+  return {
+    push: (text) => (parser === undefined ? plain(text) : parser.push(text)).flatMap(take),
+    end: () => (parser?.end() ?? []).flatMap(take),
+    get message() {
+      return {
+        role: ChatRole.ASSISTANT,
+        // OpenAI's null where there are only calls.
+        ...((content !== "" || calls.length === 0) && { content }),
+        ...(reasoning !== "" && { reasoningContent: reasoning }),
+        toolCalls: calls.map(({ id, name, args }) => ({
+          id,
+          call: { case: "function" as const, value: { name, arguments: args } },
+        })),
+      };
+    },
+    get thinking() {
+      return thinking;
+    },
+    get satisfied() {
+      return satisfied;
+    },
+    get called() {
+      return calls.length > 0;
+    },
+  };
+}
+
+/** The functions that the model may call; undefined where it may call none. */
+export function offeredTools(request: CreateChatCompletionRequest): KnownTools | undefined {
+  const choice = request.toolChoice?.choice;
+  if (request.tools.length === 0 || (choice?.case === "mode" && choice.value === ToolChoiceMode.NONE)) return undefined;
+  const properties = new Map<string, unknown>();
+  for (const { tool } of allowedTools(request)) {
+    if (tool.case === "function") properties.set(tool.value.name, propertiesOf(tool.value.parameters));
+  }
+  return {
+    has: (name) => properties.has(name),
+    parameterType(name, parameter) {
+      const type = member(member(properties.get(name), parameter), "type");
+      return typeof type === "string" ? type : undefined;
+    },
+  };
+}
+
+/** The request's tools, without those that `tool_choice` doesn't allow. Throws `invalid_request` for one that it names but that isn't there. */
+export function allowedTools(request: CreateChatCompletionRequest): CreateChatCompletionRequest["tools"] {
+  const selection =
+    request.toolChoice?.choice.case === "selection" ? request.toolChoice.choice.value.selection : undefined;
+  if (selection?.case !== "allowedTools") return request.tools;
+  const names = selection.value.tools.map(({ tool }) => tool.value?.name ?? "");
+  const known = new Set(request.tools.map(({ tool }) => tool.value?.name));
+  const missing = names.findIndex((name) => !known.has(name));
+  if (missing !== -1) {
+    const param = `tool_choice.allowed_tools.tools[${missing}]`;
+    throw new LoquiError("invalid_request", `${param}: ${names[missing]} is none of the tools`, { param });
+  }
+  return request.tools.filter(({ tool }) => names.includes(tool.value?.name ?? ""));
+}
+
+function separatesReasoning(request: CreateChatCompletionRequest, format: OutputFormat): boolean {
+  return (format.harmony || format.reasoning !== undefined) && request.reasoningFormat !== ReasoningFormat.NONE;
+}
+
+function propertiesOf(parameters: string | undefined): unknown {
+  try {
+    return member(JSON.parse(parameters ?? "{}"), "properties");
+  } catch {
+    return undefined;
+  }
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null && Object.hasOwn(value, name)
+    ? (value as Record<string, unknown>)[name]
+    : undefined;
+}
+
+/** Nine letters and digits: what Mistral's templates demand of an id that comes back. */
+function callId(): string {
+  const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  return Array.from(randomBytes(9), (byte) => letters[byte % letters.length]).join("");
+}
