@@ -69,7 +69,9 @@ async function findServer(flags: Readonly<Record<string, unknown>>, model: strin
   const settings = readOwn(flags, model, known === false ? undefined : known);
   const chosen = settings.models.find((candidate) => candidate.preload);
   if (chosen === undefined) throw new CommandError(`no model is called ${model}`);
-  const own = await startLoqui({ ...settings, host: "127.0.0.1", port: 0, apiKeys: undefined, logLevel: "error" });
+  // For this command alone: what guards a server from others would only keep the command out.
+  const alone = { host: "127.0.0.1", port: 0, apiKeys: undefined, tls: undefined };
+  const own = await startLoqui({ ...settings, ...alone, logLevel: "error" });
   return { url: own.url, model: chosen.id, close: () => own.close() };
 }
 
