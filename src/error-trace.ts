@@ -1,4 +1,4 @@
-import { basename, relative } from "node:path";
+import { basename, dirname, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const programRoot = fileURLToPath(new URL("..", import.meta.url));
@@ -31,7 +31,11 @@ export function traceLine(error: unknown, content: boolean): string {
   return `${name}${message}${at.length === 0 ? "" : ` ${at.join(" ")}`}`;
 }
 
-/** A text with its absolute paths cut down to the last name. */
-export function withoutPaths(text: string): string {
-  return text.replace(/(?<![\w/:.…])(?:file:\/\/)?\/(?:[^\s/:"'()]+\/)+([^\s/:"'()]*)/g, "…/$1");
+/**
+ * A text with its absolute paths cut down to the last name. A path with spaces
+ * is not seen as one, but those of `files` are.
+ */
+export function withoutPaths(text: string, ...files: readonly string[]): string {
+  const known = files.reduce((rest, file) => rest.replaceAll(`${dirname(file)}/`, "…/"), text);
+  return known.replace(/(?<![\w/:.…])(?:file:\/\/)?\/(?:[^\s/:"'()]+\/)+([^\s/:"'()]*)/g, "…/$1");
 }

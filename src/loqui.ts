@@ -153,7 +153,10 @@ function openKeys(settings: ApiKeySettings, log: Logger): { ring: KeyRing; reloa
       log.info({ keys: fixed.length + read.length }, "API keys read again");
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      log.error({ reason: withoutPaths(error.message) }, "the keys file is refused; the keys before it stay valid");
+      log.error(
+        { reason: withoutPaths(error.message, file) },
+        "the keys file is refused; the keys before it stay valid",
+      );
     }
   }
   return { ring, reload, close: file === undefined ? () => {} : watchFile(file, reload) };

@@ -25,6 +25,8 @@ export interface ProbesOptions {
     /** Throws what a request is refused with. */
     readonly enter: (request: HttpRequest, response: HttpResponse) => Promise<unknown>;
   };
+  /** Takes each error that a request for one of these pages ended with. */
+  readonly onRefused?: (request: HttpRequest, response: HttpResponse, error: LoquiError) => void;
   /** Answers every other path. */
   readonly fallback: HttpHandler;
 }
@@ -37,7 +39,7 @@ const stallMs = 10_000;
  * `/livez` (the process runs), `/readyz` (it can answer requests), `/health`
  * (the same in llama-server's shape), `GET /` and `/metrics`.
  */
-export function createProbes({ about, notReady, metrics, fallback }: ProbesOptions): HttpHandler {
+export function createProbes({ about, notReady, metrics, onRefused, fallback }: ProbesOptions): HttpHandler {
   const json = (read: () => [status: number, body: unknown]): HttpHandler => {
     return (request, response) => {
       const [status, body] = read();
@@ -63,7 +65,7 @@ export function createProbes({ about, notReady, metrics, fallback }: ProbesOptio
       }),
     ],
   ]);
-  if (metrics !== undefined) probes.set("/metrics", metricsHandler(metrics));
+  if (metrics !== undefined) probes.set("/metrics", metricsHandler(metrics, onRefused));
 
   return (request, response) => {
     const probe = probes.get(pathOf(request));
@@ -73,20 +75,28 @@ export function createProbes({ about, notReady, metrics, fallback }: ProbesOptio
         "method_not_allowed",
         `${pathOf(request)} takes GET and HEAD, not ${request.method}`,
       );
+      onRefused?.(request, response, error);
       return sendJson(request, response, error.http, openaiErrorBody(error), { allow: "GET, HEAD" });
     }
     probe(request, response);
   };
 }
 
-function metricsHandler({ page, enter }: NonNullable<ProbesOptions["metrics"]>): HttpHandler {
+function metricsHandler(
+  { page, enter }: NonNullable<ProbesOptions["metrics"]>,
+  onRefused: ProbesOptions["onRefused"],
+): HttpHandler {
   return (request, response) => {
     watchReader(response, stallMs, () => {});
     enter(request, response)
       .then(() => page(headerOf(request, "accept")))
       .then(
         ({ contentType, body }) => send(request, response, 200, { "content-type": contentType, ...noStore }, body),
-        (reason) => sendError(request, response, toLoquiError(reason), undefined, noStore),
+        (reason) => {
+          const error = toLoquiError(reason);
+          onRefused?.(request, response, error);
+          sendError(request, response, error, undefined, noStore);
+        },
       );
   };
 }

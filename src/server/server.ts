@@ -2,7 +2,7 @@ import type { DescMethod } from "@bufbuild/protobuf";
 import { Health } from "../../gen/grpc/health/v1/health_pb.ts";
 import type { KeyRing } from "../access/keys.ts";
 import { createRateLimits, type RateLimit } from "../access/rate-limits.ts";
-import { openaiErrorBody } from "../errors.ts";
+import { type LoquiError, openaiErrorBody } from "../errors.ts";
 import { requestIdFrom } from "../request-context.ts";
 import type { Admit } from "../rest/handler.ts";
 import { createDispatcher, type Dispatcher } from "../services/dispatcher.ts";
@@ -18,7 +18,7 @@ import { createInFlight, drain } from "./drain.ts";
 import { createGate } from "./gate.ts";
 import { createHealth, type ServerHealth } from "./health.ts";
 import { createHostPolicy } from "./host-policy.ts";
-import { type HttpHandler, headerOf, pathOf, sendJson } from "./http.ts";
+import { type HttpHandler, type HttpRequest, type HttpResponse, headerOf, pathOf, sendJson } from "./http.ts";
 import { type ServerLimits, serverLimits } from "./limits.ts";
 import { listen } from "./listen.ts";
 import { type About, createProbes, type MetricsPage } from "./probes.ts";
@@ -113,6 +113,10 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     publicMethods: new Set(options.publicMethods),
     rateLimits: createRateLimits(options.rateLimit ?? {}),
   });
+  function refused(request: HttpRequest, response: HttpResponse, { kind }: LoquiError): void {
+    log.info({ requestId: response.getHeader("x-request-id"), path: pathOf(request), kind }, "request refused");
+    options.onRejected?.(kind, "rest");
+  }
   const probes = createProbes({
     about: options.about,
     notReady: () => health.reason,
@@ -122,6 +126,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
         enter: (request, response) => gate.enterFor(request, response, options.publicMetrics ? "none" : "metrics:read"),
       },
     }),
+    onRefused: refused,
     fallback: options.rest(dispatcher, limits, gate.enter),
   });
   const adapter = createConnectAdapter({
@@ -131,9 +136,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     fallback(request, response) {
       const refusal = gate.strange(request);
       if (refusal === undefined) return probes(request, response);
-      const requestId = response.getHeader("x-request-id");
-      log.info({ requestId, path: pathOf(request), kind: refusal.kind }, "request refused");
-      options.onRejected?.(refusal.kind, "rest");
+      refused(request, response, refusal);
       sendJson(request, response, refusal.http, openaiErrorBody(refusal));
     },
     onRefused(call) {

@@ -64,7 +64,10 @@ export async function createTlsTermination(options: TlsOptions): Promise<TlsTerm
       reportExpiry(expires, log);
     },
     fail: (error) =>
-      log.error({ reason: withoutPaths(String(error)) }, "the new TLS files can't be used, the old ones stay"),
+      log.error(
+        { reason: withoutPaths(String(error), files.certFile, files.keyFile, files.clientCaFile ?? files.certFile) },
+        "the new TLS files can't be used, the old ones stay",
+      ),
   });
 
   return {

@@ -5,13 +5,14 @@
  * of its own, and what it wrote is searched for them.
  */
 import { type ChildProcess, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { writeScripts } from "../support/running-loqui.ts";
 
@@ -28,8 +29,11 @@ const canary = {
   member: "canary_member_a1c",
 };
 
+const wrongKey = "canary-wrong-key-e1e";
+
 let folder: string;
 let models: string[];
+let keysFile: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), `loqui-${canary.path}-`));
   const inner = join(folder, `with space ${canary.path}`);
@@ -44,6 +48,7 @@ beforeAll(() => {
   const [hello = "", , , broken = "", gone = ""] = models;
   writeFileSync(broken, readFileSync(hello).subarray(0, 200_000));
   writeFileSync(gone, "no model at all");
+  keysFile = join(inner, "keys.yaml");
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -56,11 +61,13 @@ interface Watched extends AsyncDisposable {
 }
 
 async function start(environment: Record<string, string>): Promise<Watched> {
+  const hash = createHash("sha256").update(canary.key).digest("hex");
+  writeFileSync(keysFile, `- {id: user, hash: "sha256:${hash}", scopes: [admin]}\n`);
   const root = resolve(import.meta.dirname, "../..");
   const args = ["src/cli/main.ts", "serve", "--port", "0", "--models", models.join(","), "--drain-seconds", "0"];
   const child = spawn(process.execPath, args, {
     cwd: root,
-    env: { ...process.env, ...environment },
+    env: { ...process.env, LOQUI_API_KEYS_FILE: keysFile, ...environment },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const watched = { output: "" };
@@ -158,6 +165,11 @@ async function sendAll({ url }: Watched): Promise<string> {
     }),
   ).toBe(400);
 
+  // Without a key that is valid, and for another host.
+  for (const path of ["/v1/models", "/v1/embeddings", "/loqui.v1.ModelService/ListModels", "/nothing"]) {
+    expect(await post(path, `"${canary.prompt}"`, { authorization: `Bearer ${wrongKey}`, "x-api-key": "" })).toBe(401);
+  }
+
   // The other protocols, right and wrong.
   const method = "/loqui.v1.ChatService/CreateChatCompletion";
   const transports: Transport[] = [
@@ -197,6 +209,12 @@ async function sendAll({ url }: Watched): Promise<string> {
   return answers.join("\n");
 }
 
+/** Has the server read a keys file again that holds none. */
+async function spoilKeys({ child }: Watched): Promise<void> {
+  writeFileSync(keysFile, `keys: ${canary.key}\n`);
+  child.kill("SIGHUP");
+}
+
 /** Kills the worker of a stream in the middle of it. */
 async function crash({ url, child }: Watched): Promise<string> {
   const response = await fetch(`${url}/v1/chat/completions`, {
@@ -228,9 +246,11 @@ function linesWith(output: string, texts: readonly string[]): string[] {
 it("at the most talkative level, the log holds none of it", { timeout: 120_000 }, async () => {
   await using server = await start({ LOQUI_LOG_LEVEL: "trace" });
   const answers = (await sendAll(server)) + (await crash(server));
+  await spoilKeys(server);
+  await vi.waitFor(() => expect(server.output).toContain("the keys file is refused"), 5_000);
   await server.stop();
-  expect(linesWith(server.output, Object.values(canary))).toEqual([]);
-  expect(linesWith(answers, [canary.key, canary.header, canary.path])).toEqual([]);
+  expect(linesWith(server.output, [...Object.values(canary), wrongKey])).toEqual([]);
+  expect(linesWith(answers, [canary.key, canary.header, canary.path, wrongKey])).toEqual([]);
 
   // It did log: a line for every call and refusal, and what went wrong with the workers.
   const lines = server.output.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
@@ -238,6 +258,8 @@ it("at the most talkative level, the log holds none of it", { timeout: 120_000 }
   expect(of("msg", "call finished").length).toBeGreaterThan(35);
   expect(of("msg", "request refused").length).toBeGreaterThan(10);
   expect(of("outcome", "worker_crashed")).toMatchObject([{ level: "error", model: "endless" }]);
+  expect(of("msg", "call finished").every(({ keyId }) => keyId === "user")).toBe(true);
+  expect(of("kind", "unauthenticated")).toHaveLength(4);
   expect(of("outcome", "model_unavailable").every(({ level }) => level === "warn")).toBe(true);
   expect(of("outcome", "invalid_request").every(({ level }) => level === "info")).toBe(true);
   expect(lines.filter(({ error }) => error?.param === "metadata.…").length).toBeGreaterThan(3);
@@ -248,8 +270,9 @@ it("LOQUI_LOG_CONTENT: requests and answers at debug, but no key, header or path
   await using server = await start({ LOQUI_LOG_LEVEL: "debug", LOQUI_LOG_CONTENT: "1" });
   await sendAll(server);
   await crash(server);
+  await spoilKeys(server);
   await server.stop();
-  expect(linesWith(server.output, [canary.key, canary.header, canary.path])).toEqual([]);
+  expect(linesWith(server.output, [canary.key, wrongKey, canary.header, canary.path])).toEqual([]);
   const lines = server.output.split("\n").flatMap((line) => (line.startsWith("{") ? [JSON.parse(line)] : []));
   const contents = lines.filter(({ msg }) => msg === "request content" || msg === "answer content");
   expect(contents.every(({ level }) => level === "debug")).toBe(true);

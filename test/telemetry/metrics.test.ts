@@ -1,5 +1,6 @@
 /** What /metrics shows of a real server after real calls. */
 import { readFileSync } from "node:fs";
+import { connect } from "node:net";
 import { resolve } from "node:path";
 import { Code, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
@@ -328,6 +329,71 @@ describe("the page", () => {
 it("LOQUI_METRICS=off: there is no page", async () => {
   await using off = await startWithScripts({}, { LOQUI_METRICS: "off" });
   expect((await fetch(`${off.url}/metrics`)).status).toBe(404);
+});
+
+describe("with API keys", () => {
+  const key = "sk-metrics-test-0123456789abcdef";
+  let guarded: RunningLoqui;
+  beforeAll(async () => {
+    guarded = await startWithScripts({}, { LOQUI_API_KEYS: key, LOQUI_REQUESTS_PER_MINUTE: "60" });
+  });
+  afterAll(() => guarded[Symbol.asyncDispose]());
+
+  const authorization = `Bearer ${key}`;
+  async function rejections(): Promise<ReadonlyMap<string, number>> {
+    const response = await fetch(`${guarded.url}/metrics`, { headers: { authorization } });
+    expect(response.status).toBe(200);
+    return parseExposition(await response.text(), false).get("loqui_rejected_total")?.samples ?? new Map();
+  }
+
+  it.each<[string, string, string, () => Promise<unknown>]>([
+    ["the page without a key", "rest", "unauthenticated", () => fetch(`${guarded.url}/metrics`)],
+    ["REST without a key", "rest", "unauthenticated", () => fetch(`${guarded.url}/v1/models`)],
+    [
+      "gRPC without a key",
+      "grpc",
+      "unauthenticated",
+      () =>
+        createClient(ModelService, createGrpcTransport({ baseUrl: guarded.url }))
+          .listModels({})
+          .catch(() => undefined),
+    ],
+    ["a name that is not ours", "rest", "host_refused", () => send("GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n")],
+    ["what is no HTTP", "", "bad_http", () => send("SSH-2.0-OpenSSH_9.2\r\n\r\n")],
+  ])("%s", async (_, protocol, reason, act) => {
+    const sample = `loqui_rejected_total{protocol="${protocol}",reason="${reason}"}`;
+    const before = (await rejections()).get(sample) ?? 0;
+    await act();
+    let after = before;
+    for (let attempt = 0; after === before && attempt < 20; attempt++) {
+      await new Promise((done) => setTimeout(done, 20));
+      after = (await rejections()).get(sample) ?? 0;
+    }
+    expect(after - before).toBe(1);
+  });
+
+  it("too many requests", async () => {
+    let refusals = 0;
+    for (let request = 0; request < 70; request++) {
+      const { status } = await fetch(`${guarded.url}/v1/models`, { headers: { "x-api-key": key } });
+      if (status === 429) refusals += 1;
+    }
+    expect(refusals).toBeGreaterThan(0);
+    // The limit is the key's: it can't read the page either. What it shows is the same for all.
+    const response = await fetch(`${guarded.url}/metrics`, { headers: { authorization } });
+    expect(response.status).toBe(429);
+  });
+
+  /** Sends bytes and waits until the server has closed the connection or answered. */
+  function send(text: string): Promise<void> {
+    const { hostname, port } = new URL(guarded.url);
+    return new Promise((done) => {
+      const socket = connect(Number(port), hostname, () => socket.write(text));
+      socket.once("data", () => socket.destroy());
+      socket.on("error", () => {});
+      socket.once("close", () => done());
+    });
+  }
 });
 
 /** The process of a model, by its command line. */

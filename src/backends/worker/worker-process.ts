@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { dirname } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -80,10 +79,8 @@ export function startWorkerProcess(
     cwd: "/",
   });
   const lines: string[] = [];
-  const folder = dirname(config.model.path);
   const keep: LineSink = (written, stream) => {
-    // The log holds no paths. That of the model may have spaces, so that it would not be taken for one.
-    const line = withoutPaths(written.replaceAll(folder, "…"));
+    const line = withoutPaths(written, config.model.path);
     lines.push(line);
     if (lines.length > keptLines) lines.shift();
     onLine(line, stream);
