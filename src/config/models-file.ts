@@ -69,6 +69,8 @@ const parameters = z.strictObject({
   threads: z.int().min(1).max(1024).optional(),
   /** Requests that wait; more are refused. */
   max_queue: z.int().min(0).max(1_000_000).default(256),
+  /** Tokens of their prompts together; four times what the KV cache holds where absent. The first to wait may have any number. */
+  max_queue_tokens: z.int().min(1).max(4_294_967_295).optional(),
   /**
    * The chunks of streams are sent together where they come faster than this, but
    * for the first and the last ones of each; 0 sends each at once. 30 times a

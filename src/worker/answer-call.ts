@@ -29,7 +29,15 @@ export function answerCall(
     if (called || kind !== FrameKind.call) throw new RangeError("a connection carries one call");
     called = true;
     const call = fromBinary(CallSchema, payload);
-    void work.count(() => answer(createOutbox(socket, pace), call, methods, controller, complain));
+    void work.count(() =>
+      answer(
+        createOutbox(socket, pace, (error) => controller.abort(error)),
+        call,
+        methods,
+        controller,
+        complain,
+      ),
+    );
   });
   socket.on("data", (bytes) => {
     try {
@@ -86,12 +94,20 @@ interface Outbox {
   close(frames: readonly Frame[]): void;
 }
 
-function createOutbox(socket: Socket, pace: Pace): Outbox {
+/** What the front may leave unread of an answer, in bytes, before the generation is ended: about a hundred thousand tokens of text. */
+const maxOutboxBytes = 16 * 1024 * 1024;
+
+/** `onFull` is told why nothing should be added any more. */
+function createOutbox(socket: Socket, pace: Pace, onFull: (reason: LoquiError) => void): Outbox {
   let waiting: Frame[] = [];
   let begun = false;
   function flush(): void {
     if (waiting.length > 0 && !socket.destroyed) writeFrames(socket, waiting);
     waiting = [];
+    if (socket.writableLength > maxOutboxBytes) {
+      const message = `more than ${maxOutboxBytes} bytes of the answer wait to be read`;
+      onFull(new LoquiError("cancelled", message, { code: "stalled" }));
+    }
   }
   return {
     add(frames) {

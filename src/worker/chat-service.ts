@@ -94,7 +94,8 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     return { text, tokens };
   }
 
-  function prepare(bytes: Uint8Array): Prepared {
+  function prepare(bytes: Uint8Array, { tenant }: WorkerCall): Prepared {
+    scheduler.checkRoom(tenant);
     const request = fromBinary(CreateChatCompletionRequestSchema, bytes);
     refuseUnsupported(request);
     if (offeredTools(request) !== undefined && !template.showsTools) {
@@ -148,7 +149,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
   }
 
   async function createChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, run } = prepare(bytes);
+    const { request, run } = prepare(bytes, call);
     const generated = await run(() => {}, call);
     const { result, answer } = generated;
     const response = create(CreateChatCompletionResponseSchema, {
@@ -161,7 +162,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
   }
 
   async function streamChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, run } = prepare(bytes);
+    const { request, run } = prepare(bytes, call);
     const encode = chunkEncoder(answerOf(request, "chat.completion.chunk"));
     const opening = encode({ choices: [{ index: 0, delta: { role: ChatRole.ASSISTANT, content: "" } }] });
     const chunks = (deltas: readonly Delta[]) => deltas.map((delta) => encode({ choices: [{ index: 0, delta }] }));

@@ -2,11 +2,13 @@ import { create } from "@bufbuild/protobuf";
 import { ErrorDetailSchema } from "../../gen/loqui/v1/error_pb.ts";
 import { type Failure, FailureSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
 import { isErrorKind, LoquiError } from "../errors.ts";
+import { QueueFull } from "./scheduler.ts";
 
 /** An error as it crosses the socket. What caused it stays in the worker's log. */
 export function encodeFailure(error: LoquiError): Failure {
   return create(FailureSchema, {
     message: error.message,
+    queueFull: error instanceof QueueFull,
     detail: create(ErrorDetailSchema, {
       kind: error.kind,
       type: error.type,

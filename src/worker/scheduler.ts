@@ -1,6 +1,6 @@
 import type { DecodeRow, LogitsHandle, Sampler, Sampling, TokenEngine } from "../engines/token-engine.ts";
-import { LoquiError } from "../errors.ts";
-import { createFairQueue } from "./fair-queue.ts";
+import { type ErrorFields, LoquiError } from "../errors.ts";
+import { createFairQueue, type Room } from "./fair-queue.ts";
 import { sharePieces } from "./prompt-pieces.ts";
 import { createSlotPool, heldPrefix, type Slot } from "./slots.ts";
 
@@ -74,6 +74,9 @@ export function checkPromptFits(promptTokens: number, contextLength: number, par
   );
 }
 
+/** `overloaded` where not even the shortest prompt of the tenant may wait. */
+export class QueueFull extends LoquiError {}
+
 /** Runs many generations on one engine. Does not own the engine; disposing ends what runs and waits. */
 export interface Scheduler extends AsyncDisposable {
   /**
@@ -83,6 +86,8 @@ export interface Scheduler extends AsyncDisposable {
    * engine fails.
    */
   run(generation: Generation, signal: AbortSignal): Promise<GenerationResult>;
+  /** Throws {@link QueueFull} where `run` would refuse anything of a tenant: before its prompt is made. */
+  checkRoom(tenant: string): void;
   readonly load: SchedulerLoad;
 }
 
@@ -372,21 +377,32 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     return job;
   }
 
-  /** Makes room in the queue, or throws. What is queued while sequences are free starts with the next step. */
-  function makeRoom(generation: Generation): void {
-    const item = { tenant: generation.tenant, tokens: generation.prompt.length };
+  /** Who has to leave the queue for a prompt of a tenant. What is queued while sequences are free starts with the next step. */
+  function roomFor(tenant: string, tokens: number): Room<Job> {
     const bounds = { requests: limits.maxQueuedRequests, tokens: limits.maxQueuedTokens };
-    const { leaving, full } = queue.roomFor(item, bounds, slots.idle);
-    if (full !== undefined) throw overloaded(full);
+    return queue.roomFor({ tenant, tokens }, bounds, slots.idle);
+  }
+
+  function checkRoom(tenant: string): void {
+    const { full } = roomFor(tenant, 1);
+    if (full !== undefined) throw new QueueFull("overloaded", ...overload(full));
+  }
+
+  /** Makes room in the queue, or throws. */
+  function makeRoom({ tenant, prompt }: Generation): void {
+    const { leaving, full } = roomFor(tenant, prompt.length);
+    if (full !== undefined) throw new LoquiError("overloaded", ...overload(full));
     for (const job of leaving) {
-      job.fail(overloaded("the queue is full, and others who wait have fewer requests in it"));
+      const why = "the queue is full, and others who wait have fewer requests in it";
+      job.fail(new LoquiError("overloaded", ...overload(why)));
     }
   }
 
-  function overloaded(why: string): LoquiError {
+  /** The message of an error, and when trying again may help. */
+  function overload(why: string): [message: string, fields: ErrorFields] {
     const waves = Math.ceil((queue.length - slots.idle + 1) / slots.all.length);
     const retryAfterMs = Math.round(Math.min(Math.max(waves * meanServiceMs, 1_000), 60_000));
-    return new LoquiError("overloaded", `the model is overloaded: ${why}`, { retryAfterMs });
+    return [`the model is overloaded: ${why}`, { retryAfterMs }];
   }
 
   return {
@@ -401,6 +417,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       if (!running) loop = runLoop();
       return settle.promise;
     },
+    checkRoom,
     get load() {
       return { active: active.length, queued: queue.length, queuedTokens: queue.tokens };
     },

@@ -11,6 +11,7 @@ import { decodeFailure } from "../../worker/failure.ts";
 import { maxFrameBytes } from "../../worker/frames.ts";
 import type { WorkerInfo, WorkerLoad } from "../../worker/ipc.ts";
 import type { Backend, CallMethod } from "../backend.ts";
+import { createAdmission } from "./admission.ts";
 import { workerEnvironment } from "./environment.ts";
 import {
   createSupervisor,
@@ -86,6 +87,8 @@ export interface QuarantineEvent {
 
 /** What is left of the frame's limit for the rest of a Call. */
 const callOverheadBytes = 64 * 1024;
+/** Requests that wait for the worker may have as many bytes together. */
+const maxWaitingBytes = maxFrameBytes;
 /** Time that a process gets to be gone after its connection is; what held much memory takes a while. */
 const exitGraceMs = 5_000;
 /** Calls that met no worker at the other end are tried again this often. */
@@ -107,6 +110,9 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
   const turns = createTurns();
   let counts: WorkerCounts = { loads: 0, crashes: 0, hangs: 0, restarts: 0, quarantines: 0 };
   const suspects = createSuspects();
+  // All who wait find a sequence or a place in the queue when the worker is ready.
+  const { max_queue, sequences } = config.parameters;
+  const admission = createAdmission({ calls: max_queue + sequences, bytes: maxWaitingBytes });
   let inFlight = 0;
   let disposed = false;
   let onIdle: () => void = () => {};
@@ -206,6 +212,8 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     /** Whether an earlier try of this call was in flight when the worker died. */
     let suspect = false;
     let misses = 0;
+    let refused = false;
+    const admitted = admission.enter(context.tenant, bytes.length);
     inFlight += 1;
     try {
       for (;;) {
@@ -219,6 +227,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
           // Another with the same input may have been alone meanwhile.
           checkQuarantine(input);
           worker = await readyWorker(context);
+          admitted();
           const startedAt = performance.now();
           unwatch = worker.process.watch();
           let single: MessageShape<O> | undefined;
@@ -234,7 +243,10 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
               if (sent > aloneFor(suspicion)) turn.share();
               yield message;
             } else if (reply.case === "failure") {
-              throw decodeFailure(reply.value);
+              const error = decodeFailure(reply.value);
+              refused = reply.value.queueFull;
+              if (refused) admission.refused(context.tenant, error);
+              throw error;
             } else if (reply.case === "complete") {
               recordTotals(record, reply.value, startedAt - arrivedAt);
               if (suspicion !== undefined) suspects.acquit(input());
@@ -261,6 +273,8 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
         }
       }
     } finally {
+      admitted();
+      if (!refused) admission.ended();
       inFlight -= 1;
       if (inFlight === 0) onIdle();
     }

@@ -31,6 +31,7 @@ export function workerConfig(
     },
     limits: {
       maxQueuedRequests: parameters.max_queue,
+      maxQueuedTokens: parameters.max_queue_tokens,
       pieceTokens: parameters.prefill_chunk,
       streamIntervalMs: parameters.stream_interval_ms,
       maxOutputTokens,

@@ -27,8 +27,8 @@ export type Reply =
   | { readonly case: "failure"; readonly value: Failure }
   | { readonly case: "complete"; readonly value: Complete };
 
-/** Replies that wait to be taken, above which the socket isn't read on. */
-const maxWaiting = 64;
+/** Bytes of replies that wait to be taken, above which the socket isn't read on. */
+const maxWaitingBytes = 64 * 1024;
 
 /** What sockets are read into, one after the other: a frame's payload is copied out of it. */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
@@ -48,7 +48,8 @@ export function callWorker(
   signal: AbortSignal,
 ): AsyncIterableIterator<Reply, void, undefined> {
   signal.throwIfAborted();
-  const waiting: Reply[] = [];
+  const waiting: { readonly reply: Reply; readonly bytes: number }[] = [];
+  let waitingBytes = 0;
   let taker: PromiseWithResolvers<IteratorResult<Reply, void>> | undefined;
   /** Why nothing comes any more; thrown once what waits is taken, an abort's reason at once. */
   let end: { readonly error: unknown } | undefined;
@@ -59,7 +60,8 @@ export function callWorker(
   const reader = createFrameReader((frame) => {
     const reply = replyOf(frame);
     if (taker === undefined) {
-      waiting.push(reply);
+      waiting.push({ reply, bytes: frame.payload.length });
+      waitingBytes += frame.payload.length;
     } else {
       taker.resolve({ value: reply, done: false });
       taker = undefined;
@@ -75,7 +77,7 @@ export function callWorker(
         } catch (error) {
           socket.destroy(error as Error);
         }
-        paused = waiting.length > maxWaiting;
+        paused = waitingBytes > maxWaitingBytes;
         return !paused;
       },
     },
@@ -104,8 +106,10 @@ export function callWorker(
   writeFrames(socket, [{ kind: FrameKind.call, payload: toBinary(CallSchema, create(CallSchema, call)) }]);
   return {
     next() {
-      const reply = waiting.shift();
-      if (reply !== undefined) {
+      const first = waiting.shift();
+      if (first !== undefined) {
+        const { reply, bytes } = first;
+        waitingBytes -= bytes;
         if (paused && waiting.length === 0) {
           paused = false;
           socket.resume();

@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file loqui/worker/v1/worker.proto.
  */
 export const file_loqui_worker_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEiiAEKBENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZtZXRob2QYAiABKAkSDwoHcmVxdWVzdBgDIAEoDBIXCgp0aW1lb3V0X21zGAQgASgNSACIAQESDgoGdGVuYW50GAUgASgJEhMKC3RyYWNlcGFyZW50GAYgASgJQg0KC190aW1lb3V0X21zIkEKB0ZhaWx1cmUSDwoHbWVzc2FnZRgBIAEoCRIlCgZkZXRhaWwYAiABKAsyFS5sb3F1aS52MS5FcnJvckRldGFpbCKUAQoIQ29tcGxldGUSFQoNcHJvbXB0X3Rva2VucxgBIAEoDRIVCg1jYWNoZWRfdG9rZW5zGAIgASgNEhkKEWNvbXBsZXRpb25fdG9rZW5zGAMgASgNEhAKCHF1ZXVlX21zGAQgASgBEhYKDmZpcnN0X3Rva2VuX21zGAUgASgBEhUKDWdlbmVyYXRpb25fbXMYBiABKAFiBnByb3RvMw", [file_loqui_v1_error]);
+  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEiiAEKBENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZtZXRob2QYAiABKAkSDwoHcmVxdWVzdBgDIAEoDBIXCgp0aW1lb3V0X21zGAQgASgNSACIAQESDgoGdGVuYW50GAUgASgJEhMKC3RyYWNlcGFyZW50GAYgASgJQg0KC190aW1lb3V0X21zIlUKB0ZhaWx1cmUSDwoHbWVzc2FnZRgBIAEoCRIlCgZkZXRhaWwYAiABKAsyFS5sb3F1aS52MS5FcnJvckRldGFpbBISCgpxdWV1ZV9mdWxsGAMgASgIIpQBCghDb21wbGV0ZRIVCg1wcm9tcHRfdG9rZW5zGAEgASgNEhUKDWNhY2hlZF90b2tlbnMYAiABKA0SGQoRY29tcGxldGlvbl90b2tlbnMYAyABKA0SEAoIcXVldWVfbXMYBCABKAESFgoOZmlyc3RfdG9rZW5fbXMYBSABKAESFQoNZ2VuZXJhdGlvbl9tcxgGIAEoAWIGcHJvdG8z", [file_loqui_v1_error]);
 
 /**
  * Starts a call.
@@ -98,6 +98,13 @@ export type Failure = Message<"loqui.worker.v1.Failure"> & {
    * @generated from field: loqui.v1.ErrorDetail detail = 2;
    */
   detail?: ErrorDetail | undefined;
+
+  /**
+   * There is no room in the queue for anything of this tenant, however small.
+   *
+   * @generated from field: bool queue_full = 3;
+   */
+  queueFull: boolean;
 };
 
 /**
