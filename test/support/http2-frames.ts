@@ -13,6 +13,13 @@ export const frame = {
       frameOf(frameType.windowUpdate, 0, 0, Buffer.of(0x7f, 0xff, 0, 0)),
       frameOf(frameType.settings, flag.ack, 0, Buffer.alloc(0)),
     ]),
+  /** The preface, and settings with a stream window of nothing. */
+  shut: () =>
+    Buffer.concat([
+      Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+      frameOf(frameType.settings, 0, 0, Buffer.of(0, 4, 0, 0, 0, 0)),
+      frameOf(frameType.settings, flag.ack, 0, Buffer.alloc(0)),
+    ]),
   /** Names and values shorter than 127 bytes, as literals (RFC 7541, 6.2.2). */
   headers: (stream: number, headers: Readonly<Record<string, string>>) =>
     frameOf(
