@@ -331,6 +331,12 @@ it("LOQUI_METRICS=off: there is no page", async () => {
   expect((await fetch(`${off.url}/metrics`)).status).toBe(404);
 });
 
+it("LOQUI_METRICS=open: keys are asked for, but not here", async () => {
+  await using open = await startWithScripts({}, { LOQUI_API_KEYS: "sk-open-0123456789abcdef", LOQUI_METRICS: "open" });
+  expect((await fetch(`${open.url}/v1/models`)).status).toBe(401);
+  expect((await fetch(`${open.url}/metrics`)).status).toBe(200);
+});
+
 describe("with API keys", () => {
   const key = "sk-metrics-test-0123456789abcdef";
   let guarded: RunningLoqui;
