@@ -5,7 +5,7 @@ import { fuzz } from "./fuzz.ts";
 const cases = Number(process.env.LOQUI_TEST_FUZZ_CASES ?? 2_000);
 
 test(`${cases} requests, right and wrong: each is answered as its protocol promises`, {
-  timeout: 240_000,
+  timeout: 600_000,
 }, async () => {
   const report = await fuzz({ seed: 1, cases, concurrency: 24, maxFindings: 5 });
   expect(report.findings).toEqual([]);

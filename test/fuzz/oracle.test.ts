@@ -77,6 +77,21 @@ describe("what the oracle finds", () => {
       answer(200, "text/event-stream", `data: ${error("timeout")}\n\n`),
       "rest stream, error timeout",
     ],
+    [
+      "INTERNAL where gRPC asks for it",
+      grpc,
+      answer(200, "application/grpc", "", {
+        "grpc-status": "13",
+        "grpc-message": "received compressed envelope, but do not know how to decompress",
+      }),
+      "grpc status 13",
+    ],
+    [
+      "an unknown method of Connect",
+      { ...staying, headers: { "connect-protocol-version": "1" } },
+      answer(404, json, '{"code":"unimplemented","message":"m"}'),
+      "rest 404 of Connect",
+    ],
     ["a gRPC status", grpc, answer(200, "application/grpc", "", { "grpc-status": "3" }), "grpc status 3"],
     [
       "the end of a stream",
