@@ -55,7 +55,7 @@ export function createHttp1Connections(maxOpen: number, onRejected: RejectSink):
       const connection = connections.get(socket);
       if (connection === undefined || connection.failure !== undefined) return false;
       if (connection.open.size >= maxOpen) {
-        // Those before it are answered; a client sends the others again (RFC 9112, section 9.3.2).
+        // After those before it; a client sends those behind it again (RFC 9112, section 9.3.2).
         onRejected("pipelining_limit");
         connection.failure = 503;
         return false;

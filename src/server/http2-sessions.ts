@@ -53,8 +53,8 @@ export function createHttp2Sessions(limits: ServerLimits, onRejected: RejectSink
 }
 
 /**
- * Streams that are reset before their response is out (CVE-2023-44487) and
- * control frames come at a bounded rate. A PING counts only while the client is
+ * Streams that end by a reset, the client's (CVE-2023-44487) or one that it
+ * provoked (CVE-2025-8671), and control frames come at a bounded rate. A PING counts only while the client is
  * sent nothing else: one for each window of data is how gRPC measures the
  * connection.
  */
@@ -62,8 +62,8 @@ function limitFloods(session: ServerHttp2Session, socket: Socket, limits: Server
   const resets = createRate(limits.http2ResetsPerSecond, 10 * limits.http2ResetsPerSecond);
   const controls = createRate(limits.http2ControlFramesPerSecond, 10 * limits.http2ControlFramesPerSecond);
   session.on("stream", (stream) => {
-    stream.once("aborted", () => {
-      if (!resets()) onFlood();
+    stream.once("close", () => {
+      if (stream.rstCode !== constants.NGHTTP2_NO_ERROR && !resets()) onFlood();
     });
   });
   let written = 0;

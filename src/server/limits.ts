@@ -38,7 +38,7 @@ export interface ServerLimits {
   readonly maxHeaderFields: number;
   /** Requests at a time on one connection. HTTP/2 clients queue the rest; HTTP/1.1 pipelining beyond it closes the connection. Default 100. */
   readonly maxConcurrentStreams: number;
-  /** HTTP/2: streams a second that a client may reset before their response is out, beyond a burst of ten times as many; above that GOAWAY. Default 100. */
+  /** HTTP/2: streams a second that may end by a reset, beyond a burst of ten times as many; above that GOAWAY. Default 100. */
   readonly http2ResetsPerSecond: number;
   /** HTTP/2: the same for SETTINGS, and for PINGs while the client is sent nothing else. Default 50. */
   readonly http2ControlFramesPerSecond: number;
