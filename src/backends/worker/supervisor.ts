@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { LoquiError, toLoquiError } from "../../errors.ts";
 import type { WorkerInfo } from "../../worker/ipc.ts";
+import { lacksResources } from "./resources.ts";
 import { openSocketFolder, type SocketFolder } from "./socket-folder.ts";
 import { WorkerExit, type WorkerProcess } from "./worker-process.ts";
 
@@ -72,7 +73,8 @@ export function restartDelayMs(start: number, random = Math.random): number {
 /**
  * Starts the worker, restarts it when it dies and gives up where that is
  * useless: at once when the worker says why the model can't be loaded, after
- * five dead processes in a row otherwise. Then the state is `failed` until
+ * five dead processes in a row otherwise; never for want of file descriptors,
+ * processes or memory to start one with. Then the state is `failed` until
  * `load` is called again.
  */
 export function createSupervisor(options: SupervisorOptions): Supervisor {
@@ -117,9 +119,14 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
         return;
       } catch (reason) {
         if (signal.aborted) return;
-        failedStarts += 1;
-        const exit = reason instanceof WorkerExit ? reason : undefined;
-        if (exit === undefined || failedStarts >= maxFailedStarts) return fail(reason, exit);
+        let exit = reason instanceof WorkerExit ? reason : undefined;
+        if (lacksResources(reason)) {
+          // That is no fault of the model's: it is tried until there is enough.
+          exit ??= new WorkerExit("could not be started", [], { cause: reason });
+        } else {
+          failedStarts += 1;
+          if (exit === undefined || failedStarts >= maxFailedStarts) return fail(reason, exit);
+        }
         lastError = loadFailure(exit);
         restartInMs = options.delayMs(starts + 1);
         options.onEvent({ type: "crashed", exit, restartInMs });

@@ -13,6 +13,7 @@ import type { WorkerInfo, WorkerLoad } from "../../worker/ipc.ts";
 import type { Backend, CallMethod } from "../backend.ts";
 import { createAdmission } from "./admission.ts";
 import { workerEnvironment } from "./environment.ts";
+import { lacksResources, resourceCode } from "./resources.ts";
 import {
   createSupervisor,
   type ReadyWorker,
@@ -172,6 +173,13 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     call: { readonly answered: boolean; readonly suspect: boolean; readonly misses: number },
     onDeath: () => void,
   ): Promise<LoquiError | undefined> {
+    if (!lost.connected && lacksResources(lost)) {
+      const code = resourceCode(lost) ?? "";
+      // EAGAIN is the worker's backlog, full of connections that it has not accepted.
+      const why = /^E[MN]FILE$/.test(code) ? "the server is out of file descriptors" : "the model takes no more calls";
+      log.warn({ code }, `a call can't reach the worker: ${why}`);
+      throw new LoquiError("overloaded", why, { cause: lost });
+    }
     const gone = await goneWithin(worker, exitGraceMs);
     if (disposed || supervisor.state === "unloading" || supervisor.state === "available") {
       return unavailable("it was unloaded");

@@ -112,7 +112,8 @@ export function startWorkerProcess(
   });
   // Whoever is interested awaits it; a worker that is stopped while it loads interests nobody.
   ready.catch(() => {});
-  order({ type: "start", config }, () => child.kill("SIGKILL"));
+  // What could not be spawned has no channel; its error follows.
+  if (child.pid !== undefined) order({ type: "start", config }, () => child.kill("SIGKILL"));
 
   return {
     pid: child.pid,
@@ -156,7 +157,8 @@ function readinessOf(child: ChildProcess, exited: Promise<WorkerExit>): Promise<
   });
 }
 
-function readLines(stream: Readable | null, onLine: (line: string) => void): void {
-  if (stream === null) return;
+function readLines(stream: Readable | null | undefined, onLine: (line: string) => void): void {
+  // Neither is there where the process could not be spawned.
+  if (stream === null || stream === undefined) return;
   createInterface({ input: stream, crlfDelay: Number.POSITIVE_INFINITY }).on("line", onLine);
 }

@@ -138,6 +138,18 @@ test("gives up after five that died while they loaded, whatever died before", as
   expect(types().filter((type) => type === "loading").length).toBe(6);
 });
 
+test("tries on for as long as the system lacks what a start needs", async () => {
+  const { supervisor, started } = setup();
+  const load = supervisor.load();
+  for (let n = 1; n <= 8; n++) {
+    (await started(n)).refuse(Object.assign(new Error("spawn EMFILE"), { code: n % 2 === 0 ? "EMFILE" : "EAGAIN" }));
+  }
+  (await started(9)).ready();
+  await load;
+  expect(supervisor).toMatchObject({ state: "ready", lastError: undefined });
+  await supervisor.stop();
+});
+
 test("stopping ends a wait for the next start", async () => {
   const { supervisor, started, processes } = setup(() => 60_000);
   const load = supervisor.load();
