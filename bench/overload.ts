@@ -39,7 +39,7 @@ const config = join(folder, "overload.yaml");
 const parameters = { n_ctx: 512, sequences, max_queue: maxQueue, threads: Number(values.threads) };
 const entry = { id: "m", type: "chat", engine: "llama.cpp", source: { path }, preload: true, parameters };
 writeFileSync(config, JSON.stringify({ models: [entry] }));
-await using server = disposable(await spawnLoqui(["--config", config, "--models", "m"]));
+await using server = disposable(await spawnLoqui(["--config", config, "--models", "m", "--log-level", "error"]));
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
 let asked = 0;
 

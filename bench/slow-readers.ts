@@ -39,7 +39,16 @@ const config = join(folder, "slow-readers.yaml");
 const parameters = { n_ctx: 1024, sequences: Number(values.sequences), max_queue: streams, threads: 1 };
 const entry = { id: "m", type: "chat", engine: "llama.cpp", source: { path }, preload: true, parameters };
 writeFileSync(config, JSON.stringify({ models: [entry] }));
-const server = await spawnLoqui(["--config", config, "--models", "m", "--stall-seconds", "600"]);
+const server = await spawnLoqui([
+  "--config",
+  config,
+  "--models",
+  "m",
+  "--log-level",
+  "error",
+  "--stall-seconds",
+  "600",
+]);
 const { hostname, port } = new URL(server.url);
 const buffer = Buffer.alloc(64 * 1024);
 let asked = 0;
