@@ -1,4 +1,4 @@
-/** Fails when `gen/` is not what `buf generate` makes of `proto/` now. */
+/** Fails when a folder `gen/` is not what `buf generate` makes of its protos now. */
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,11 +6,16 @@ import { join } from "node:path";
 
 const scratch = mkdtempSync(join(tmpdir(), "loqui-gen-"));
 try {
-  execFileSync("buf", ["generate", "--output", scratch], { stdio: "inherit" });
-  const stale = differences("gen", join(scratch, "gen"));
-  if (stale.length > 0) {
-    console.error(`gen/ is stale, run \`npm run generate\`: ${stale.join(", ")}`);
-    process.exitCode = 1;
+  for (const [folder, template] of [
+    ["gen", "buf.gen.yaml"],
+    ["test/interop/gen", "test/interop/buf.gen.yaml"],
+  ] as const) {
+    execFileSync("buf", ["generate", "--template", template, "--output", scratch], { stdio: "inherit" });
+    const stale = differences(folder, join(scratch, folder));
+    if (stale.length > 0) {
+      console.error(`${folder}/ is stale, run \`npm run generate\`: ${stale.join(", ")}`);
+      process.exitCode = 1;
+    }
   }
 } finally {
   rmSync(scratch, { recursive: true });

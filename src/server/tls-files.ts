@@ -47,7 +47,10 @@ export function checkTlsMaterial(files: TlsFiles, { cert, key, ca }: TlsMaterial
   }
   if (ca !== undefined && files.clientCaFile !== undefined) {
     for (const certificate of certificatesOf(files.clientCaFile, ca)) {
-      if (!certificate.ca) throw tlsError(`${files.clientCaFile}: ${certificate.subject} is not a CA's certificate`);
+      // A client's own certificate stands for itself where it is self-signed.
+      if (!certificate.ca && !certificate.verify(certificate.publicKey)) {
+        throw tlsError(`${files.clientCaFile}: ${certificate.subject} is not a CA's certificate`);
+      }
     }
   }
   try {

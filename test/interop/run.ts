@@ -1,18 +1,23 @@
 /**
- * The tests by clients that are not ours: `npm run test:interop`.
+ * The tests by clients that are not ours: `npm run test:interop`, or a part of
+ * them: `npm run test:interop -- node python go conformance`.
  *
- * Starts one server with scripted models and runs against it the Python SDK and
- * grpcio (pytest), a Go client (go test), and the tests that hold responses
- * against OpenAI's own schemas (vitest). Needs python3 and go; installs what
- * they need under `.cache/interop`. Writes JUnit XML into LOQUI_TEST_RESULTS
- * where that is set.
+ * Starts one server with scripted models and one with gRPC's TestService, and
+ * runs against them the Python SDK and grpcio (pytest), Go clients (go test),
+ * curl, grpc-js and the tests that hold responses against OpenAI's own schemas
+ * (vitest); then connectrpc/conformance, which starts servers of its own. Needs
+ * python3, go and curl; installs the rest under `.cache/interop` and in Go's
+ * caches. Writes JUnit XML into LOQUI_TEST_RESULTS where that is set.
  */
-import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { usualScripts, writeScripts } from "../support/running-loqui.ts";
 import { spawnLoqui } from "../support/spawned-loqui.ts";
+import { runConformance } from "./conformance/run.ts";
 
 const here = import.meta.dirname;
 const root = resolve(here, "../..");
@@ -21,21 +26,34 @@ const results = process.env.LOQUI_TEST_RESULTS ?? join(root, ".cache/test-result
 mkdirSync(cache, { recursive: true });
 mkdirSync(results, { recursive: true });
 
+const parts: Readonly<Record<string, () => boolean>> = {
+  node: runVitest,
+  python: runPytest,
+  go: runGo,
+  conformance: () => runConformance(join(results, "interop-conformance.xml")),
+};
+const chosen = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
+for (const name of chosen) {
+  if (!Object.hasOwn(parts, name)) throw new Error(`${name} is none of ${Object.keys(parts).join(", ")}`);
+}
+
 const scratch = mkdtempSync(join(tmpdir(), "loqui-interop-"));
 const server = await spawnLoqui(["--models", writeScripts(scratch, usualScripts).join(",")]);
+const grpc = spawn(process.execPath, [join(here, "grpc/server.ts")], { stdio: ["ignore", "pipe", "inherit"] });
+const [grpcUrl] = (await once(createInterface({ input: grpc.stdout }), "line")) as [string];
 const environment = {
   ...process.env,
   LOQUI_TEST_URL: server.url,
+  LOQUI_TEST_GRPC_URL: grpcUrl,
   LOQUI_TEST_RESULTS: results,
   LOQUI_TEST_OPENAI_SCHEMAS:
     process.env.LOQUI_TEST_OPENAI_SCHEMAS ?? resolve(root, "../shared/openai/openapi.subset.json"),
 };
 let failed = false;
 try {
-  failed = !runVitest() || failed;
-  failed = !runPytest() || failed;
-  failed = !runGo() || failed;
+  for (const name of chosen) failed = !parts[name]?.() || failed;
 } finally {
+  grpc.kill("SIGTERM");
   await server.stop();
   rmSync(scratch, { recursive: true, force: true });
 }
@@ -61,12 +79,20 @@ function runPytest(): boolean {
   rmSync(generated, { recursive: true, force: true });
   mkdirSync(generated, { recursive: true });
   const protos = ["loqui/v1", "loqui/rest/v1"].flatMap((folder) => protoFiles(`proto/${folder}`, "proto"));
+  // Under another name: `grpc` is grpcio's own package.
+  const interop = join(generated, "interop_protos");
+  cpSync(join(here, "proto/grpc/testing"), interop, { recursive: true });
+  const renamed = ["empty", "messages", "test"].map((name) => join(interop, `${name}.proto`));
+  for (const path of renamed) {
+    writeFileSync(path, readFileSync(path, "utf8").replaceAll('"grpc/testing/', '"interop_protos/'));
+  }
   execFileSync(
     python,
     [
-      ...["-m", "grpc_tools.protoc", "-Iproto", "-Iproto/third_party"],
+      ...["-m", "grpc_tools.protoc", "-Iproto", "-Iproto/third_party", `-I${generated}`],
       ...[`--python_out=${generated}`, `--pyi_out=${generated}`, `--grpc_python_out=${generated}`],
       ...protos,
+      ...renamed,
       "buf/validate/validate.proto",
     ],
     { cwd: root, stdio: "inherit" },
