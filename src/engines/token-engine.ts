@@ -107,6 +107,8 @@ export interface ModelInfo {
   readonly embeddingSize: number;
   /** Bytes of the weights. */
   readonly sizeBytes: number;
+  /** No token stands for more bytes of text than this. */
+  readonly longestTokenBytes: number;
   /** The Jinja chat template of the model's own metadata. */
   readonly chatTemplate: string | undefined;
   /** Texts of special tokens, for the template; empty where there is none. */

@@ -1,6 +1,12 @@
 import type { Socket } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { type Call, CallSchema, CompleteSchema, FailureSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
+import {
+  BegunSchema,
+  type Call,
+  CallSchema,
+  CompleteSchema,
+  FailureSchema,
+} from "../../gen/loqui/worker/v1/worker_pb.ts";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import { encodeFailure } from "./failure.ts";
 import { createFrameReader, type Frame, FrameKind, writeFrames } from "./frames.ts";
@@ -133,6 +139,8 @@ async function runMethod(outbox: Outbox, call: Call, methods: WorkerMethods, sig
     requestId: call.requestId,
     tenant: call.tenant,
     signal,
+    begun: (totals) =>
+      outbox.add([{ kind: FrameKind.begun, payload: toBinary(BegunSchema, create(BegunSchema, totals)) }]),
     send: (...messages) => outbox.add(messages.map(messageFrame)),
   });
 }

@@ -89,6 +89,9 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
       addGenerationPrompt: request.addGenerationPrompt ?? true,
       kwargs: { ...template.reasoningVariables(request.reasoningEffort), ...kwargs },
     });
+    // Tokenizing takes the event loop: what can't fit is not worth it.
+    const leastTokens = Math.ceil(Buffer.byteLength(text) / info.longestTokenBytes);
+    checkPromptFits(leastTokens, contextLength, "messages");
     const tokens = engine.tokenize(text, true);
     checkPromptFits(tokens.length, contextLength, "messages");
     return { text, tokens };
@@ -114,6 +117,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
         const scanner = createStopScanner(request.stop);
         const stopTokens = new Set(request.stopTokenIds);
         let reasoningTokens = 0;
+        let begun = false;
         const result = await scheduler.run(
           {
             prompt: prompt.tokens,
@@ -126,6 +130,8 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
             cacheScope: cacheScope(request, call),
             ignoreEos: request.ignoreEos ?? false,
             onToken(token) {
+              if (!begun) call.begun({ promptTokens: prompt.tokens.length });
+              begun = true;
               if (stopTokens.has(token)) return false;
               onDeltas(answer.push(scanner.push(decoder.push(token))));
               if (answer.thinking) reasoningTokens += 1;

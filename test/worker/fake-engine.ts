@@ -54,6 +54,7 @@ export class FakeEngine implements TokenEngine {
     vocabularySize: 10_000,
     embeddingSize: 0,
     sizeBytes: 0,
+    longestTokenBytes: 1,
     chatTemplate: undefined,
     bosToken: "",
     eosToken: "",

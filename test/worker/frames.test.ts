@@ -77,7 +77,7 @@ describe("reading", () => {
 
   test("a frame of an unknown kind is refused", () => {
     const { reader } = collect();
-    expect(() => reader.push(Buffer.of(4, 0, 0, 0, 0))).toThrow(new RangeError("there are no frames of kind 4"));
+    expect(() => reader.push(Buffer.of(5, 0, 0, 0, 0))).toThrow(new RangeError("there are no frames of kind 5"));
   });
 
   test("the largest frame that is allowed passes", () => {

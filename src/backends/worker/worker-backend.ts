@@ -255,6 +255,8 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
               refused = reply.value.queueFull;
               if (refused) admission.refused(context.tenant, error);
               throw error;
+            } else if (reply.case === "begun") {
+              record.promptTokens = reply.value.promptTokens;
             } else if (reply.case === "complete") {
               recordTotals(record, reply.value, startedAt - arrivedAt);
               if (suspicion !== undefined) suspects.acquit(input());

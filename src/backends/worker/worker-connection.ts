@@ -1,6 +1,8 @@
 import { connect } from "node:net";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
+  type Begun,
+  BegunSchema,
   CallSchema,
   type Complete,
   CompleteSchema,
@@ -21,8 +23,9 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** What a worker sends: encoded response messages, then how the call ended. */
+/** What a worker sends: that the call has begun, encoded response messages, then how it ended. */
 export type Reply =
+  | { readonly case: "begun"; readonly value: Begun }
   | { readonly case: "message"; readonly value: Uint8Array }
   | { readonly case: "failure"; readonly value: Failure }
   | { readonly case: "complete"; readonly value: Complete };
@@ -134,6 +137,8 @@ function replyOf({ kind, payload }: Frame): Reply {
   switch (kind) {
     case FrameKind.message:
       return { case: "message", value: payload };
+    case FrameKind.begun:
+      return { case: "begun", value: fromBinary(BegunSchema, payload) };
     case FrameKind.failure:
       return { case: "failure", value: fromBinary(FailureSchema, payload) };
     case FrameKind.complete:

@@ -312,6 +312,13 @@ class LlamaEngine implements TokenEngine {
 
 export type { LlamaEngine };
 
+/** At least what a token stands for: spellings are never shorter than the bytes they spell. */
+function longestBytes(texts: Iterable<string> = []): number {
+  let longest = 1;
+  for (const text of texts) if (text.length > longest / 3) longest = Math.max(longest, Buffer.byteLength(text));
+  return longest;
+}
+
 /** LLAMA_MAX_SEQ and GGML_MAX_N_THREADS of llama.cpp; the others so that nothing overflows there. */
 const highest = { sequences: 256, contextLength: 2 ** 31 - 1, batchSize: 65_536, threads: 512 } as const;
 
@@ -354,6 +361,7 @@ function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): Mode
     vocabularySize,
     embeddingSize: model.embeddingSize,
     sizeBytes: model.sizeBytes,
+    longestTokenBytes: isArray(tokens) ? longestBytes(tokens.texts) : 0,
     chatTemplate: textOf(header, "tokenizer.chat_template"),
     bosToken: special("bos", model.bosToken),
     eosToken: special("eos", model.eosToken),

@@ -31,6 +31,7 @@ describe("scripted model", () => {
       vocabularySize: 265,
       embeddingSize: 320,
       sizeBytes: 957_440,
+      longestTokenBytes: 13,
       chatTemplate: chatml,
       bosToken: "<|endoftext|>",
       eosToken: "<|im_end|>",

@@ -1,9 +1,9 @@
 // The protocol between the front process and a worker, over a Unix socket.
 //
 // One connection carries one call: the front sends one frame with a Call, the
-// worker answers with frames of response messages, then one with Complete or
-// Failure. A frame is one byte that says what it carries (0 Call, 1 an encoded
-// response message of the method, 2 Failure, 3 Complete), a 32-bit big-endian
+// worker answers with one with Begun when it starts to compute, frames of
+// response messages, then one with Complete or Failure. A frame is one byte that says what it carries (0 Call, 1 an encoded
+// response message of the method, 2 Failure, 3 Complete, 4 Begun), a 32-bit big-endian
 // length, and that many bytes of Protobuf. Closing the connection cancels the
 // call; the kernel's socket buffers are the backpressure.
 
@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file loqui/worker/v1/worker.proto.
  */
 export const file_loqui_worker_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEiiAEKBENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZtZXRob2QYAiABKAkSDwoHcmVxdWVzdBgDIAEoDBIXCgp0aW1lb3V0X21zGAQgASgNSACIAQESDgoGdGVuYW50GAUgASgJEhMKC3RyYWNlcGFyZW50GAYgASgJQg0KC190aW1lb3V0X21zIlUKB0ZhaWx1cmUSDwoHbWVzc2FnZRgBIAEoCRIlCgZkZXRhaWwYAiABKAsyFS5sb3F1aS52MS5FcnJvckRldGFpbBISCgpxdWV1ZV9mdWxsGAMgASgIIpQBCghDb21wbGV0ZRIVCg1wcm9tcHRfdG9rZW5zGAEgASgNEhUKDWNhY2hlZF90b2tlbnMYAiABKA0SGQoRY29tcGxldGlvbl90b2tlbnMYAyABKA0SEAoIcXVldWVfbXMYBCABKAESFgoOZmlyc3RfdG9rZW5fbXMYBSABKAESFQoNZ2VuZXJhdGlvbl9tcxgGIAEoAWIGcHJvdG8z", [file_loqui_v1_error]);
+  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEiiAEKBENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZtZXRob2QYAiABKAkSDwoHcmVxdWVzdBgDIAEoDBIXCgp0aW1lb3V0X21zGAQgASgNSACIAQESDgoGdGVuYW50GAUgASgJEhMKC3RyYWNlcGFyZW50GAYgASgJQg0KC190aW1lb3V0X21zIh4KBUJlZ3VuEhUKDXByb21wdF90b2tlbnMYASABKA0iVQoHRmFpbHVyZRIPCgdtZXNzYWdlGAEgASgJEiUKBmRldGFpbBgCIAEoCzIVLmxvcXVpLnYxLkVycm9yRGV0YWlsEhIKCnF1ZXVlX2Z1bGwYAyABKAgilAEKCENvbXBsZXRlEhUKDXByb21wdF90b2tlbnMYASABKA0SFQoNY2FjaGVkX3Rva2VucxgCIAEoDRIZChFjb21wbGV0aW9uX3Rva2VucxgDIAEoDRIQCghxdWV1ZV9tcxgEIAEoARIWCg5maXJzdF90b2tlbl9tcxgFIAEoARIVCg1nZW5lcmF0aW9uX21zGAYgASgBYgZwcm90bzM", [file_loqui_v1_error]);
 
 /**
  * Starts a call.
@@ -80,6 +80,28 @@ export const CallSchema: GenMessage<Call> = /*@__PURE__*/
   messageDesc(file_loqui_worker_v1_worker, 0);
 
 /**
+ * What is known of a call when its first token comes: what it is charged for if
+ * its client leaves it.
+ *
+ * @generated from message loqui.worker.v1.Begun
+ */
+export type Begun = Message<"loqui.worker.v1.Begun"> & {
+  /**
+   * Tokens of the prompt.
+   *
+   * @generated from field: uint32 prompt_tokens = 1;
+   */
+  promptTokens: number;
+};
+
+/**
+ * Describes the message loqui.worker.v1.Begun.
+ * Use `create(BegunSchema)` to create a new message.
+ */
+export const BegunSchema: GenMessage<Begun> = /*@__PURE__*/
+  messageDesc(file_loqui_worker_v1_worker, 1);
+
+/**
  * Why a call failed; the last frame.
  *
  * @generated from message loqui.worker.v1.Failure
@@ -112,7 +134,7 @@ export type Failure = Message<"loqui.worker.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 1);
+  messageDesc(file_loqui_worker_v1_worker, 2);
 
 /**
  * The end of a complete call, with what it took; the last frame.
@@ -168,5 +190,5 @@ export type Complete = Message<"loqui.worker.v1.Complete"> & {
  * Use `create(CompleteSchema)` to create a new message.
  */
 export const CompleteSchema: GenMessage<Complete> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 2);
+  messageDesc(file_loqui_worker_v1_worker, 3);
 
