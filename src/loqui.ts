@@ -70,6 +70,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
   const preloaded = registry.preload();
   const keys = settings.apiKeys && openKeys(settings.apiKeys, log);
   const about = { name: "loqui", version: packageVersion };
+  const { idleTimeoutMs, ...portLimits } = settings.portLimits;
   try {
     const opened = await createServer({
       host: settings.host,
@@ -81,7 +82,12 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           admit,
           strict: settings.strict,
           info: { title: about.name, version: about.version },
-          limits: { bodyBytes: limits.maxRequestBytes, maxTimeoutMs: limits.maxTimeoutMs, stallMs: limits.stallMs },
+          limits: {
+            bodyBytes: limits.maxRequestBytes,
+            bodyTimeoutMs: limits.bodyTimeoutMs,
+            maxTimeoutMs: limits.maxTimeoutMs,
+            stallMs: limits.stallMs,
+          },
           onError: (error, request) => {
             const { dispatched, ...refused } = request;
             if (dispatched) return;
@@ -90,7 +96,13 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           },
         }),
       about,
-      limits: { maxTimeoutMs: settings.requestTimeoutMs, drainMs: settings.drainMs, stallMs: settings.stallMs },
+      limits: {
+        ...portLimits,
+        ...(idleTimeoutMs !== undefined && { keepAliveTimeoutMs: idleTimeoutMs, http2IdleTimeoutMs: idleTimeoutMs }),
+        maxTimeoutMs: settings.requestTimeoutMs,
+        drainMs: settings.drainMs,
+        stallMs: settings.stallMs,
+      },
       tls: settings.tls,
       allowedOrigins: settings.corsOrigins,
       allowedHosts: settings.allowedHosts,

@@ -82,6 +82,14 @@ const settingsSchema = z.object({
   LOQUI_REQUEST_TIMEOUT_SECONDS: number(1, 86_400, "a number of seconds").default(600),
   LOQUI_WATCHDOG_SECONDS: number(0, 86_400, "a number of seconds").default(60),
   LOQUI_STALL_SECONDS: number(1, 86_400, "a number of seconds").default(60),
+  LOQUI_HEADER_SECONDS: number(1, 3_600, "a number of seconds").default(20),
+  LOQUI_BODY_SECONDS: number(1, 86_400, "a number of seconds").default(120),
+  LOQUI_IDLE_SECONDS: number(1, 86_400, "a number of seconds").optional(),
+  LOQUI_MAX_CONNECTIONS: count(1, 1_000_000).default(10_000),
+  LOQUI_MAX_CONNECTIONS_PER_ADDRESS: count(0, 1_000_000).default(0),
+  LOQUI_MAX_STREAMS: count(1, 10_000).default(100),
+  LOQUI_MAX_HEADER_KIB: count(1, 1_024).default(16),
+  LOQUI_MAX_REQUEST_MIB: count(1, 2_047).default(64),
   // The most that these can be is what the schema allows.
   LOQUI_MAX_CHOICES: count(1, 128).default(128),
   LOQUI_MAX_OUTPUT_TOKENS: count(1, 2 ** 31 - 1).default(2 ** 31 - 1),
@@ -119,6 +127,19 @@ export interface Settings {
   /** Time without a sign of life after which a worker with work is killed; 0 is never. */
   readonly watchdogMs: number;
   readonly stallMs: number;
+  /** What the port takes: times in milliseconds, sizes in bytes. */
+  readonly portLimits: {
+    readonly headersTimeoutMs: number;
+    readonly bodyTimeoutMs: number;
+    readonly requestTimeoutMs: number;
+    /** Undefined for the defaults, which differ between HTTP/1.1 and HTTP/2. */
+    readonly idleTimeoutMs: number | undefined;
+    readonly maxConnections: number;
+    readonly maxConnectionsPerAddress: number;
+    readonly maxConcurrentStreams: number;
+    readonly maxHeaderBytes: number;
+    readonly maxRequestBytes: number;
+  };
   /** What one request may ask a model for. */
   readonly chatLimits: {
     readonly maxChoices: number;
@@ -196,6 +217,18 @@ export function readSettings(
     requestTimeoutMs: values.LOQUI_REQUEST_TIMEOUT_SECONDS * 1000,
     watchdogMs: values.LOQUI_WATCHDOG_SECONDS * 1000,
     stallMs: values.LOQUI_STALL_SECONDS * 1000,
+    portLimits: {
+      headersTimeoutMs: values.LOQUI_HEADER_SECONDS * 1000,
+      bodyTimeoutMs: values.LOQUI_BODY_SECONDS * 1000,
+      // For the bodies that are streams of messages too: no shorter than the others' by far.
+      requestTimeoutMs: Math.max(300_000, (values.LOQUI_HEADER_SECONDS + values.LOQUI_BODY_SECONDS) * 1000),
+      idleTimeoutMs: values.LOQUI_IDLE_SECONDS === undefined ? undefined : values.LOQUI_IDLE_SECONDS * 1000,
+      maxConnections: values.LOQUI_MAX_CONNECTIONS,
+      maxConnectionsPerAddress: values.LOQUI_MAX_CONNECTIONS_PER_ADDRESS,
+      maxConcurrentStreams: values.LOQUI_MAX_STREAMS,
+      maxHeaderBytes: values.LOQUI_MAX_HEADER_KIB * 1024,
+      maxRequestBytes: values.LOQUI_MAX_REQUEST_MIB * 1024 * 1024,
+    },
     chatLimits: {
       maxChoices: values.LOQUI_MAX_CHOICES,
       maxOutputTokens: values.LOQUI_MAX_OUTPUT_TOKENS,

@@ -13,6 +13,7 @@ import {
   isGrpc,
   offerEncodings,
   readableGrpcMessage,
+  refuseSlowBody,
   refuseUnknownConnect,
   refuseUnknownGrpc,
 } from "./grpc-http.ts";
@@ -195,8 +196,15 @@ function arrive(
   };
   // Connect may answer a call that it can't read before it asks for this.
   arrival.admission.catch(() => {});
+  const streamsIn = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
+  const timer = setTimeout(() => {
+    if (arrival.started || arrival.refused !== undefined || streamsIn) return;
+    arrival.refused = "timeout";
+    refuseSlowBody(request, response, limits.bodyTimeoutMs);
+  }, limits.bodyTimeoutMs);
   watchReader(response, limits.stallMs, (reason) => controller.abort(reason));
   response.once("close", () => {
+    clearTimeout(timer);
     if (!arrival.ended) controller.abort();
     if (arrival.started) return;
     const kind = arrival.refused ?? kindOfReply(response, arrival.trailer);

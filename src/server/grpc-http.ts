@@ -81,3 +81,19 @@ export function refuseUnknownConnect(request: HttpRequest, response: HttpRespons
     });
   return true;
 }
+
+/**
+ * Answers a call whose one message has not arrived in time, by the status that
+ * its protocol has for that: DEADLINE_EXCEEDED, or 408 and `deadline_exceeded`.
+ */
+export function refuseSlowBody(request: HttpRequest, response: HttpResponse, timeoutMs: number): void {
+  if (response.headersSent) return;
+  const message = `the request body did not arrive within ${timeoutMs} ms`;
+  const type = headerOf(request, "content-type") ?? "";
+  if (/^application\/grpc(-web)?(\+|;|$)/i.test(type)) {
+    const status = String(grpcCode.deadlineExceeded);
+    sendEmpty(response, 200, { "content-type": type, "grpc-status": status, "grpc-message": message });
+    return;
+  }
+  sendJson(request, response, 408, { code: "deadline_exceeded", message });
+}

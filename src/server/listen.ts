@@ -156,7 +156,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     tls?.stop();
     throw listenError(error as NodeJS.ErrnoException, options.host, options.port);
   }
-  http1.removeAllListeners("error").on("error", reportErrors(log, onRejected));
+  http1.removeAllListeners("error").on("error", reportErrors(log));
   const { port } = http1.address() as AddressInfo;
   const closed = new Promise<void>((resolve) => http1.once("close", resolve));
   const authority = `${options.host.includes(":") ? `[${options.host}]` : options.host}:${port}`;
@@ -212,12 +212,15 @@ function createAddressLimit(most: number): (socket: Socket) => boolean {
   };
 }
 
-/** Errors of the open port that belong to no request. EMFILE comes for each connection, and is logged every 10 s at most. */
-function reportErrors(log: Logger, onRejected: RejectSink): (error: NodeJS.ErrnoException) => void {
+/**
+ * Errors of the open port that belong to no request, logged every 10 s at most.
+ * A lack of file descriptors is seldom among them: libuv closes the connections
+ * that it can't accept without a word.
+ */
+function reportErrors(log: Logger): (error: NodeJS.ErrnoException) => void {
   const logs = createRate(0.1, 1);
   let unlogged = 0;
   return (error) => {
-    if (error.code === "EMFILE" || error.code === "ENFILE") onRejected("file_limit");
     if (logs()) {
       log.error({ err: error, ...(unlogged > 0 && { unlogged }) }, "the port reports an error");
       unlogged = 0;

@@ -7,8 +7,6 @@ export type ConnectionRejectReason =
   | "connection_limit"
   /** As many from one address as there may be. */
   | "address_limit"
-  /** No file descriptor was left. */
-  | "file_limit"
   /** The TLS handshake failed, or took too long. */
   | "tls_handshake"
   /** Nothing, or a part of HTTP/2's preface and settings, came in time. */

@@ -29,6 +29,12 @@ describe("settings", () => {
       drainMs: 30_000,
       requestTimeoutMs: 600_000,
       stallMs: 60_000,
+      portLimits: {
+        maxConnections: 10_000,
+        maxRequestBytes: 64 << 20,
+        bodyTimeoutMs: 120_000,
+        idleTimeoutMs: undefined,
+      },
     });
     expect(settings.models.map((model) => [model.id, model.preload, model.parameters.sequences])).toEqual([
       ["acme/one", true, 4],
@@ -108,6 +114,9 @@ describe("settings", () => {
     [{ LOQUI_LOG_LEVEL: "loud" }, /^LOQUI_LOG_LEVEL: .*"info"/],
     [{ LOQUI_STRICT: "maybe" }, /^LOQUI_STRICT: maybe is neither 1, true, yes, on nor 0, false, no, off$/],
     [{ LOQUI_CORS_ORIGINS: "https://a.example,b.example" }, /b\.example is not an origin/],
+    [{ LOQUI_MAX_CONNECTIONS: "0" }, /^LOQUI_MAX_CONNECTIONS: 0 is not a whole number from 1 to 1000000$/],
+    [{ LOQUI_MAX_STREAMS: "1.5" }, /^LOQUI_MAX_STREAMS: 1\.5 is not a whole number$/],
+    [{ LOQUI_BODY_SECONDS: "0" }, /^LOQUI_BODY_SECONDS: 0 is not a number of seconds from 1 to 86400$/],
     [{ LOQUI_TLS_CERT: "a.pem" }, /^LOQUI_TLS_CERT needs LOQUI_TLS_KEY/],
     [{ LOQUI_TLS_KEY: "a.pem" }, /^LOQUI_TLS_KEY needs LOQUI_TLS_CERT/],
     [{ LOQUI_TLS_CLIENT_CA: "a.pem" }, /^LOQUI_TLS_CLIENT_CA needs LOQUI_TLS_CERT and LOQUI_TLS_KEY/],

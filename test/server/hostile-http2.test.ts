@@ -1,4 +1,6 @@
+import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
+import { text } from "node:stream/consumers";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, expect, test } from "vitest";
@@ -293,6 +295,31 @@ test.each<[string, Buffer]>([
   await client.closed;
   expect(client.goaway).toBe(0);
   expect(rejected).toEqual([]);
+});
+
+test.each([
+  [
+    "application/json",
+    { ":status": 408 },
+    '{"code":"deadline_exceeded","message":"the request body did not arrive within 150 ms"}',
+  ],
+  ["application/connect+json", { ":status": 408 }, /deadline_exceeded/],
+  ["application/grpc", { ":status": 200, "grpc-status": "4" }, ""],
+  ["application/grpc-web+proto", { ":status": 200, "grpc-status": "4" }, ""],
+])("a body that stops arriving ends the call in time: %s", async (type, headers, body) => {
+  await start({ bodyTimeoutMs: 150 });
+  const session = connectHttp2(server.url);
+  const method = type.includes("connect+") ? "StreamChatCompletion" : "CreateChatCompletion";
+  const stream = session.request({ ...chat, ":path": `/loqui.v1.ChatService/${method}`, "content-type": type });
+  stream.write(Buffer.of(0));
+  const [received] = await once(stream, "response");
+  expect(received).toMatchObject(headers);
+  expect(await text(stream)).toEqual(typeof body === "string" ? body : expect.stringMatching(body));
+  await until(() => rejected.length > 0);
+  expect(rejected).toEqual(["timeout"]);
+  expect(server.contexts).toEqual([]);
+  session.destroy();
+  await expectUnharmed();
 });
 
 test("a stream in progress keeps its connection, however long it is quiet", async () => {
