@@ -188,9 +188,9 @@ export async function startTestServer(options: Partial<ServerOptions> = {}): Pro
 
 /** Waits until something holds, at most two seconds. */
 export async function until(holds: () => boolean): Promise<void> {
-  for (let index = 0; index < 200; index++) {
+  for (let index = 0; index < 2_000; index++) {
     if (holds()) return;
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
-  throw new Error("it did not become true within 2 s");
+  throw new Error("it did not become true within 20 s");
 }
