@@ -95,9 +95,18 @@ export interface ErrorFields {
   readonly cause?: unknown;
 }
 
+/** Characters of a message and of a path: gRPC sends both in a header, and they may quote what a client sent. */
+const mostMessage = 1024;
+const mostParam = 256;
+
+function cut(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+}
+
 /**
  * The one error class. The message is shown to the client: lower case, names
- * the parameter, the value and the limit, and holds no path of the server.
+ * the parameter, the value and the limit, and holds no path of the server. A
+ * long one is cut.
  */
 export class LoquiError extends Error {
   override readonly name = "LoquiError";
@@ -112,9 +121,9 @@ export class LoquiError extends Error {
   readonly status: GrpcStatus | undefined;
 
   constructor(kind: ErrorKind, message: string, fields: ErrorFields = {}) {
-    super(message, fields.cause === undefined ? undefined : { cause: fields.cause });
+    super(cut(message, mostMessage), fields.cause === undefined ? undefined : { cause: fields.cause });
     this.kind = kind;
-    this.param = fields.param;
+    this.param = fields.param === undefined ? undefined : cut(fields.param, mostParam);
     this.code = fields.code ?? table[kind].code;
     this.retryable = fields.retryable ?? table[kind].retryable;
     this.retryAfterMs = fields.retryAfterMs ?? (this.retryable ? 1_000 : undefined);
