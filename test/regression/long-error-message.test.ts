@@ -44,7 +44,7 @@ describe("an error that quotes something long arrives", () => {
     });
     expect(response.status).toBe(400);
     const { error } = (await response.json()) as { error: { param: string; message: string } };
-    expect(error.param).toMatch(/^logit_bias\["x{243}…$/);
+    expect(error.param).toMatch(/^logit_bias\["x+…"\]$/);
     expect(error.message.length).toBeLessThanOrEqual(1024);
   });
 });
