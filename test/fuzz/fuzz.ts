@@ -108,7 +108,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   await workAll(first + Math.min(Math.ceil(cases / 20), 5_000));
   const before = await target.memory();
   await workAll(end);
-  const after = target.alive() ? await target.memory() : before;
+  const after = target.alive() ? await target.memory(before) : before;
   return {
     ...{ cases: next - first, seconds: (performance.now() - started) / 1000, tally, goodRequests, before, after },
     findings: [...findings.values()],

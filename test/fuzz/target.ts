@@ -24,12 +24,18 @@ export interface Target extends AsyncDisposable {
   alive(): boolean;
   /** Lines of the log at level error and above, and what is no line of the log at all; those that were told are gone. */
   takeComplaints(): string[];
-  /** Once it has come to rest: what clients have left may take a moment to be given up. */
-  memory(): Promise<Memory>;
+  /**
+   * Once it has come to rest: what clients have left takes a moment to be given
+   * up, a body that stopped arriving or an answer that nobody reads its minute.
+   * Looked at until it is near `expected`, or for a minute and a half.
+   */
+  memory(expected?: Memory): Promise<Memory>;
 }
 
-/** How often memory is looked at, a second apart, until it no longer falls. */
-const looks = 8;
+/** How often memory is looked at, a second apart. */
+const looks = 90;
+/** Near enough to what was expected. */
+const slackBytes = 4 << 20;
 
 /** Starts `loqui serve` with small models that answer in ten tokens, and with Node's inspector to ask for its memory. */
 export async function startTarget(): Promise<Target> {
@@ -72,14 +78,15 @@ export async function startTarget(): Promise<Target> {
       complaints = [];
       return taken;
     },
-    async memory() {
+    async memory(expected) {
       let least = await look();
       for (let left = looks; left > 0; left--) {
+        if (expected !== undefined && sizeOf(least) <= sizeOf(expected) + slackBytes) break;
         await new Promise((resolve) => setTimeout(resolve, 1_000));
         const now = await look();
-        const freed = least.heap + least.buffers - now.heap - now.buffers;
+        const freed = sizeOf(least) - sizeOf(now);
         if (freed > 0) least = now;
-        if (freed < 1 << 20) break;
+        if (expected === undefined && freed < 1 << 20) break;
       }
       return least;
     },
@@ -89,6 +96,10 @@ export async function startTarget(): Promise<Target> {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function sizeOf({ heap, buffers }: Memory): number {
+  return heap + buffers;
 }
 
 function isComplaint(line: string): boolean {
