@@ -56,6 +56,11 @@ export async function startTarget(): Promise<Target> {
       else if (isComplaint(line)) complaints.push(line);
     },
   });
+  // While models load, readiness and requests for them say so, and that is right.
+  for (let left = 600; !(await fetch(`${server.url}/readyz`)).ok; left--) {
+    if (left === 0) throw new Error("the models were not ready within a minute");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
   const pid = server.process.pid;
   if (pid === undefined) throw new Error("the server has no process");
   const session = await openInspector(await inspector.promise);
