@@ -80,6 +80,8 @@ export interface Sampling {
   readonly topP: number;
   /** Keep tokens at least this fraction as likely as the likeliest; 0 keeps all. */
   readonly minP: number;
+  /** Only texts of this grammar (GBNF, rule `root`) are drawn, then the end. Its control tokens are not in it. */
+  readonly grammar?: string | undefined;
   /** Any whole number. Equal seeds draw equal tokens from equal logits. */
   readonly seed: number;
   /** Divides positive and multiplies negative logits of past tokens (llama.cpp's repeat penalty); 1 is off. */

@@ -37,6 +37,8 @@ export interface ChatAnswerOptions {
   readonly format: OutputFormat;
   /** The rendered prompt. */
   readonly prompt: string;
+  /** All is content: a grammar leaves no room for anything else. */
+  readonly plain: boolean;
 }
 
 /** Whether an answer is more than text to this request, so that control tokens have to be seen. */
@@ -44,13 +46,14 @@ export function readsOutput(request: CreateChatCompletionRequest, format: Output
   return offeredTools(request) !== undefined || separatesReasoning(request, format);
 }
 
-export function createChatAnswer({ request, format, prompt }: ChatAnswerOptions): ChatAnswer {
+export function createChatAnswer({ request, format, prompt, plain }: ChatAnswerOptions): ChatAnswer {
   const tools = offeredTools(request);
-  const reasons = separatesReasoning(request, format);
+  const reasons = !plain && separatesReasoning(request, format);
   const startsInReasoning = reasons && endsInReasoning(prompt, format);
-  const parser = readsOutput(request, format)
-    ? createOutputParser(reasons ? format : { ...format, reasoning: undefined }, { tools, startsInReasoning })
-    : undefined;
+  const parser =
+    !plain && readsOutput(request, format)
+      ? createOutputParser(reasons ? format : { ...format, reasoning: undefined }, { tools, startsInReasoning })
+      : undefined;
   const single = request.parallelToolCalls === false;
   let content = "";
   let reasoning = "";
@@ -90,9 +93,9 @@ export function createChatAnswer({ request, format, prompt }: ChatAnswerOptions)
     }
   }
 
-  const plain = (text: string): OutputEvent[] => (text === "" ? [] : [{ type: "content", text }]);
+  const asContent = (text: string): OutputEvent[] => (text === "" ? [] : [{ type: "content", text }]);
   return {
-    push: (text) => (parser === undefined ? plain(text) : parser.push(text)).flatMap(take),
+    push: (text) => (parser === undefined ? asContent(text) : parser.push(text)).flatMap(take),
     end: () => (parser?.end() ?? []).flatMap(take),
     get message() {
       return {

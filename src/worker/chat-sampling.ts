@@ -51,6 +51,13 @@ function seedOf(seed: bigint | undefined): number {
   return Number(BigInt.asUintN(53, seed));
 }
 
+/** Throws `unsupported` for what could leave a grammar without a token to draw: bans of tokens, of the end first of all. */
+export function checkBans(request: CreateChatCompletionRequest, sampling: Sampling): void {
+  const param = request.ignoreEos === true ? "ignore_eos" : "logit_bias";
+  if (![...sampling.logitBias.values()].includes(Number.NEGATIVE_INFINITY)) return;
+  throw new LoquiError("unsupported", `${param}: tokens can't be banned from an answer of a given form`, { param });
+}
+
 function biasOf(request: CreateChatCompletionRequest, context: SamplingContext): Map<number, number> {
   const bias = new Map<number, number>();
   for (const [key, value] of Object.entries(request.logitBias)) {

@@ -16,7 +16,8 @@ import { LoquiError } from "../errors.ts";
 import { allowedTools, type ChatAnswer, createChatAnswer, offeredTools, readsOutput } from "./chat-answer.ts";
 import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
 import { outputFormatOf } from "./chat-output/parser.ts";
-import { type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
+import { checkBans, type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
+import { createStructureCompiler } from "./chat-structure.ts";
 import { compileChatTemplate } from "./chat-template.ts";
 import { refuseUnsupported } from "./chat-unsupported.ts";
 import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
@@ -63,6 +64,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
   const chatTemplate = options.chatTemplate ?? info.chatTemplate;
   const template = compileChatTemplate({ ...info, chatTemplate });
   const format = outputFormatOf(chatTemplate ?? "");
+  const structures = createStructureCompiler();
   let endTokens: number[] | undefined;
   const samplingContext = {
     defaults,
@@ -106,14 +108,21 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
         param: "tools",
       });
     }
-    const sampling = samplingOf(request, samplingContext);
+    const grammar = structures.grammarOf(request);
+    if (grammar !== undefined && offeredTools(request) !== undefined) {
+      throw new LoquiError("unsupported", "`tools` beside a form of the answer are not supported yet by this model", {
+        param: "tools",
+      });
+    }
+    const sampling = { ...samplingOf(request, samplingContext), grammar };
+    if (grammar !== undefined) checkBans(request, sampling);
     checkStopTokens(request.stopTokenIds);
     const prompt = promptOf(request);
     return {
       request,
       async run(onDeltas, call) {
-        const answer = createChatAnswer({ request, format, prompt: prompt.text });
-        const decoder = engine.createTextDecoder(readsOutput(request, format));
+        const answer = createChatAnswer({ request, format, prompt: prompt.text, plain: grammar !== undefined });
+        const decoder = engine.createTextDecoder(grammar === undefined && readsOutput(request, format));
         const scanner = createStopScanner(request.stop);
         const stopTokens = new Set(request.stopTokenIds);
         let reasoningTokens = 0;

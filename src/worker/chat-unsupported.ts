@@ -33,16 +33,8 @@ const table: readonly Unsupported[] = [
   },
   { param: "functions", asked: (r) => r.functions.length > 0 },
   { param: "function_call", asked: (r) => r.functionCall?.choice.case === "function" },
-  {
-    param: "response_format",
-    what: "a `response_format` other than text",
-    asked: (r) => r.responseFormat !== undefined && r.responseFormat.format.case !== "text",
-  },
   { param: "grammar", asked: (r) => r.grammar !== undefined },
-  { param: "json_schema", asked: (r) => r.jsonSchema !== undefined },
-  { param: "guided_regex", asked: (r) => r.guidedRegex !== undefined },
-  { param: "guided_choice", asked: (r) => r.guidedChoice.length > 0 },
-  { param: "structured_outputs", asked: (r) => r.structuredOutputs !== undefined },
+  { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
   { param: "logprobs", asked: (r) => r.logprobs === true },
   { param: "top_logprobs", asked: (r) => (r.topLogprobs ?? 0) > 0 },
   {

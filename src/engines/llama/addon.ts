@@ -162,8 +162,19 @@ interface SamplerConfig {
   repeatPenaltyMaxTokens?: number;
   repeatPenaltyFrequencyPenalty?: number;
   repeatPenaltyPresencePenalty?: number;
+  grammarEvaluationState?: AddonGrammarState;
   tokenBiasKeys?: Uint32Array;
   tokenBiasValues?: Float32Array;
+}
+
+/** A parsed grammar. */
+interface AddonGrammar {
+  readonly brand: "grammar";
+}
+
+/** How far into a grammar a text is. */
+interface AddonGrammarState {
+  readonly brand: "state";
 }
 
 interface Addon {
@@ -179,6 +190,8 @@ interface Addon {
     },
   ) => AddonContext;
   AddonSampler: new (model: AddonModel) => AddonSampler;
+  AddonGrammar: new (gbnf: string, params: { addonExports: Addon; rootRuleName: string }) => AddonGrammar;
+  AddonGrammarEvaluationState: new (model: AddonModel, grammar: AddonGrammar) => AddonGrammarState;
   getMathCores(): number;
   getGpuType(): string | false | undefined;
   setLogger(logger: (level: number, message: string) => void): void;
@@ -359,13 +372,21 @@ function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
     },
     createSampler(sampling, history) {
       const sampler = new addon.AddonSampler(model);
-      sampler.applyConfig(samplerConfig(sampling, history));
+      const config = samplerConfig(sampling, history);
+      if (sampling.grammar !== undefined) config.grammarEvaluationState = openGrammar(addon, model, sampling.grammar);
+      sampler.applyConfig(config);
       const wrapped: LlamaSampler = { dispose: () => sampler.dispose() };
       samplers.set(wrapped, sampler);
       return wrapped;
     },
     dispose: () => model.dispose(),
   };
+}
+
+/** A state at the beginning of a grammar; it keeps the grammar. */
+function openGrammar(addon: Addon, model: AddonModel, gbnf: string): AddonGrammarState {
+  const grammar = new addon.AddonGrammar(gbnf, { addonExports: addon, rootRuleName: "root" });
+  return new addon.AddonGrammarEvaluationState(model, grammar);
 }
 
 function wrapContext(context: AddonContext): LlamaContext {
