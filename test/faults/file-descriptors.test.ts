@@ -80,7 +80,7 @@ it("calls are refused as overload, the worker comes back, and so does everything
   expect(JSON.parse(refused.body)).toMatchObject({
     error: { message: "the server is out of file descriptors", code: "overloaded" },
   });
-  expect(log.some((line) => line.includes("the server is out of file descriptors"))).toBe(true);
+  await until("it is in the log", () => log.some((line) => line.includes("the server is out of file descriptors")));
 
   // Its restart lacks descriptors too.
   signalWorker("hello", "SIGKILL", server.pid);
