@@ -41,7 +41,7 @@ const goodEvery = 500;
 
 /**
  * Sends the cases to a server of its own and judges what comes back. A first
- * twentieth (at most 5,000) warms the server up before its memory is taken.
+ * twentieth (at most 50,000) warms the server up before its memory is taken.
  */
 export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   const { seed, cases, first = 0, concurrency, maxFindings, maxSeconds = Number.POSITIVE_INFINITY } = options;
@@ -105,7 +105,7 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   }
   const workAll = (until: number) => Promise.all(Array.from({ length: concurrency }, () => work(until)));
 
-  await workAll(first + Math.min(Math.ceil(cases / 20), 5_000));
+  await workAll(first + Math.min(Math.ceil(cases / 20), 50_000));
   const before = await target.memory();
   await workAll(end);
   const after = target.alive() ? await target.memory(before) : before;
