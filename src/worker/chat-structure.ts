@@ -1,5 +1,6 @@
 import type { CreateChatCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
+import { parseJson } from "./chat-messages.ts";
 import { compileChoice, compileJsonObject, compileJsonSchema } from "./grammar/json-schema.ts";
 import { compileRegex } from "./grammar/regex.ts";
 
@@ -72,7 +73,7 @@ function formsOf(request: CreateChatCompletionRequest): Form[] {
 
 function jsonForm(param: string, schema: string | undefined, strict = false): Form {
   // vLLM takes a schema that is written in a string too.
-  const source = schema?.trimStart().startsWith('"') === true ? (JSON.parse(schema) as string) : (schema ?? "");
+  const source = schema?.trimStart().startsWith('"') === true ? (parseJson(schema, param) as string) : (schema ?? "");
   return {
     param,
     source: `${strict}${source}`,

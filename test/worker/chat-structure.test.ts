@@ -1,6 +1,9 @@
+import { createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
 
 const person = {
@@ -30,6 +33,14 @@ const contentOf = async (more: object) => {
   expect(choices[0]?.finish_reason).toBe("stop");
   return choices[0]?.message.content ?? "";
 };
+
+test("gRPC: a schema that is no JSON is the client's fault", async () => {
+  const grpc = createClient(ChatService, createGrpcTransport({ baseUrl: running.url }));
+  const messages = [{ role: ChatRole.USER, content: { content: { case: "text" as const, value: "Go" } } }];
+  await expect(grpc.createChatCompletion({ model: "stubborn", messages, jsonSchema: '"abc' })).rejects.toThrow(
+    "[invalid_argument] json_schema is not valid JSON",
+  );
+});
 
 describe("an answer of a given form", () => {
   const valid = new Ajv2020().compile(person);
