@@ -12,6 +12,7 @@ import {
 import { LoquiError } from "../errors.ts";
 import type { KnownTools } from "./chat-output/call-syntaxes.ts";
 import type { OutputEvent } from "./chat-output/events.ts";
+import { parse } from "./chat-output/json-reading.ts";
 import { createOutputParser, endsInReasoning, type OutputFormat } from "./chat-output/parser.ts";
 
 type Delta = MessageInitShape<typeof ChatDeltaSchema>;
@@ -30,6 +31,8 @@ export interface ChatAnswer {
   /** Nothing more is wanted: a second call where the request allows one. */
   readonly satisfied: boolean;
   readonly called: boolean;
+  /** Whether it is more than text, so that control tokens have to be seen. */
+  readonly parsed: boolean;
 }
 
 export interface ChatAnswerOptions {
@@ -37,21 +40,17 @@ export interface ChatAnswerOptions {
   readonly format: OutputFormat;
   /** The rendered prompt. */
   readonly prompt: string;
+  /** What {@link offeredTools} says. */
+  readonly tools: KnownTools | undefined;
   /** All is content: a grammar leaves no room for anything else. */
   readonly plain: boolean;
 }
 
-/** Whether an answer is more than text to this request, so that control tokens have to be seen. */
-export function readsOutput(request: CreateChatCompletionRequest, format: OutputFormat): boolean {
-  return offeredTools(request) !== undefined || separatesReasoning(request, format);
-}
-
-export function createChatAnswer({ request, format, prompt, plain }: ChatAnswerOptions): ChatAnswer {
-  const tools = offeredTools(request);
+export function createChatAnswer({ request, format, prompt, tools, plain }: ChatAnswerOptions): ChatAnswer {
   const reasons = !plain && separatesReasoning(request, format);
   const startsInReasoning = reasons && endsInReasoning(prompt, format);
   const parser =
-    !plain && readsOutput(request, format)
+    !plain && (tools !== undefined || reasons)
       ? createOutputParser(reasons ? format : { ...format, reasoning: undefined }, { tools, startsInReasoning })
       : undefined;
   const single = request.parallelToolCalls === false;
@@ -118,6 +117,7 @@ export function createChatAnswer({ request, format, prompt, plain }: ChatAnswerO
     get called() {
       return calls.length > 0;
     },
+    parsed: parser !== undefined,
   };
 }
 
@@ -125,14 +125,16 @@ export function createChatAnswer({ request, format, prompt, plain }: ChatAnswerO
 export function offeredTools(request: CreateChatCompletionRequest): KnownTools | undefined {
   const choice = request.toolChoice?.choice;
   if (request.tools.length === 0 || (choice?.case === "mode" && choice.value === ToolChoiceMode.NONE)) return undefined;
-  const properties = new Map<string, unknown>();
+  const schemas = new Map<string, string | undefined>();
   for (const { tool } of allowedTools(request)) {
-    if (tool.case === "function") properties.set(tool.value.name, propertiesOf(tool.value.parameters));
+    if (tool.case === "function") schemas.set(tool.value.name, tool.value.parameters);
   }
   return {
-    has: (name) => properties.has(name),
+    has: (name) => schemas.has(name),
+    // Few syntaxes ask for it: nothing is parsed before.
     parameterType(name, parameter) {
-      const type = member(member(properties.get(name), parameter), "type");
+      const properties = member(parse(schemas.get(name) ?? "{}"), "properties");
+      const type = member(member(properties, parameter), "type");
       return typeof type === "string" ? type : undefined;
     },
   };
@@ -155,14 +157,6 @@ export function allowedTools(request: CreateChatCompletionRequest): CreateChatCo
 
 function separatesReasoning(request: CreateChatCompletionRequest, format: OutputFormat): boolean {
   return (format.harmony || format.reasoning !== undefined) && request.reasoningFormat !== ReasoningFormat.NONE;
-}
-
-function propertiesOf(parameters: string | undefined): unknown {
-  try {
-    return member(JSON.parse(parameters ?? "{}"), "properties");
-  } catch {
-    return undefined;
-  }
 }
 
 function member(value: unknown, name: string): unknown {

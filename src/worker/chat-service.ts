@@ -13,7 +13,7 @@ import {
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
-import { allowedTools, type ChatAnswer, createChatAnswer, offeredTools, readsOutput } from "./chat-answer.ts";
+import { allowedTools, type ChatAnswer, createChatAnswer, offeredTools } from "./chat-answer.ts";
 import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
 import { outputFormatOf } from "./chat-output/parser.ts";
 import { checkBans, type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
@@ -41,7 +41,7 @@ export interface ChatServiceOptions {
 interface Prepared {
   readonly request: CreateChatCompletionRequest;
   /** Runs it. `onDeltas` takes what is new with each token, perhaps nothing; `rest` is what comes after the last. */
-  run(onDeltas: (deltas: readonly Delta[]) => void, call: WorkerCall): Promise<Generated>;
+  run(onDeltas: (deltas: readonly Delta[]) => void): Promise<Generated>;
 }
 
 type Delta = ReturnType<ChatAnswer["push"]>[number];
@@ -99,17 +99,18 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     return { text, tokens };
   }
 
-  function prepare(bytes: Uint8Array, { tenant }: WorkerCall): Prepared {
-    scheduler.checkRoom(tenant);
+  function prepare(bytes: Uint8Array, call: WorkerCall): Prepared {
+    scheduler.checkRoom(call.tenant);
     const request = fromBinary(CreateChatCompletionRequestSchema, bytes);
     refuseUnsupported(request);
-    if (offeredTools(request) !== undefined && !template.showsTools) {
+    const tools = offeredTools(request);
+    if (tools !== undefined && !template.showsTools) {
       throw new LoquiError("unsupported", "`tools` are not supported by this model: its template doesn't show them", {
         param: "tools",
       });
     }
     const grammar = structures.grammarOf(request);
-    if (grammar !== undefined && offeredTools(request) !== undefined) {
+    if (grammar !== undefined && tools !== undefined) {
       throw new LoquiError("unsupported", "`tools` beside a form of the answer are not supported yet by this model", {
         param: "tools",
       });
@@ -120,9 +121,10 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
     const prompt = promptOf(request);
     return {
       request,
-      async run(onDeltas, call) {
-        const answer = createChatAnswer({ request, format, prompt: prompt.text, plain: grammar !== undefined });
-        const decoder = engine.createTextDecoder(grammar === undefined && readsOutput(request, format));
+      async run(onDeltas) {
+        const plain = grammar !== undefined;
+        const answer = createChatAnswer({ request, format, prompt: prompt.text, tools, plain });
+        const decoder = engine.createTextDecoder(answer.parsed);
         const scanner = createStopScanner(request.stop);
         const stopTokens = new Set(request.stopTokenIds);
         let reasoningTokens = 0;
@@ -165,7 +167,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
 
   async function createChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
     const { request, run } = prepare(bytes, call);
-    const generated = await run(() => {}, call);
+    const generated = await run(() => {});
     const { result, answer } = generated;
     const response = create(CreateChatCompletionResponseSchema, {
       ...answerOf(request, "chat.completion"),
@@ -188,7 +190,7 @@ export function createChatMethods(options: ChatServiceOptions): WorkerMethods {
       if (opened && deltas.length === 0) return;
       call.send(...(opened ? [] : [opening]), ...chunks(deltas));
       opened = true;
-    }, call);
+    });
     const { result, rest } = generated;
     const choices = [{ index: 0, delta: {}, finishReason: finishReasonOf(generated) }];
     const timings = timingsOf(result);

@@ -116,16 +116,17 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   const plain: TemplateMessage = { role: "user", content: wantsParts ? [{ type: "text", text: "a" }] : "a" };
   const showsTools = shows("loqui-probe", [plain], [probeTool]);
 
+  const names = (variable: string) => new RegExp(`\\b${variable}\\b`).test(source.chatTemplate ?? chatml);
+  const switches = ["enable_thinking", "thinking"].filter(names);
+  const graded = names("reasoning_effort");
+
   return {
     wantsParts,
     wantsArgumentsAsText,
     showsTools,
     reasoningVariables(effort) {
       if (effort === undefined) return {};
-      const text = source.chatTemplate ?? chatml;
       const name = effortNames[effort];
-      const switches = ["enable_thinking", "thinking"].filter((variable) => new RegExp(`\\b${variable}\\b`).test(text));
-      const graded = /\breasoning_effort\b/.test(text);
       if (switches.length === 0 && !graded && effort !== ReasoningEffort.NONE) {
         throw new LoquiError("unsupported", `reasoning_effort: this model's template knows no ${name} effort`, {
           param: "reasoning_effort",
