@@ -19,9 +19,9 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { addonEnvironment } from "../src/engines/llama/addon-file.ts";
 import { shape135M, writeRandomModel } from "../test/support/gguf-random-model.ts";
+import { childrenOf, cpuTimeMs } from "../test/support/processes.ts";
 import { type SpawnedLoqui, spawnLoqui } from "../test/support/spawned-loqui.ts";
 import { grpcClient, promptTokens, restClient, type StreamTimes } from "./overhead/clients.ts";
-import { childrenOf, cpuTimeMs } from "./overhead/cpu-time.ts";
 import type { LoopOrder, LoopReport } from "./overhead/engine-loop.ts";
 
 const { values } = parseArgs({

@@ -15,8 +15,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { shape135M, tinyShape, writeRandomModel } from "../test/support/gguf-random-model.ts";
+import { childrenOf, cpuTimeMs } from "../test/support/processes.ts";
 import { spawnLoqui } from "../test/support/spawned-loqui.ts";
-import { childrenOf, cpuTimeMs } from "./overhead/cpu-time.ts";
 
 const { values } = parseArgs({
   options: {

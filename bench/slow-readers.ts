@@ -10,13 +10,14 @@
  * so that nothing leaves the server; the others are HTTP/1.1 connections, of
  * which the kernel takes its part. The clients are this process.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { tinyShape, writeRandomModel } from "../test/support/gguf-random-model.ts";
 import { frame } from "../test/support/http2-frames.ts";
+import { residentBytes } from "../test/support/processes.ts";
 import { spawnLoqui } from "../test/support/spawned-loqui.ts";
 
 const { values } = parseArgs({
@@ -114,7 +115,7 @@ function silent(index: number): Socket {
 
 /** Resident memory of the server's own process, in MiB. */
 function residentMiB(): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${server.process.pid}/status`, "utf8"))?.[1]) / 1024;
+  return residentBytes(server.process.pid ?? 0) / 2 ** 20;
 }
 
 /** Its heap and buffers, in MiB, as /metrics has them. */

@@ -4,9 +4,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { workerOf } from "../support/processes.ts";
 import { writeModelsFile, writeScripts } from "../support/running-loqui.ts";
 import { type SpawnedLoqui, spawnLoqui } from "../support/spawned-loqui.ts";
-import { endless, endlessParameters, events, grpcClient, modelOf, post, question, until, workerOf } from "./support.ts";
+import { endless, endlessParameters, events, grpcClient, modelOf, post, question, until } from "./support.ts";
 
 const short = { reply: ["on ", "and ", "off "], loop: true, contextLength: 4_096 };
 let folder: string;

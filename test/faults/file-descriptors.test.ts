@@ -7,8 +7,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { signalWorker, workerOf } from "../support/processes.ts";
 import { writeModelsFile, writeScripts } from "../support/running-loqui.ts";
-import { pause, post, signalWorker, until, workerOf } from "./support.ts";
+import { pause, post, until } from "./support.ts";
 
 const files = 64;
 const log: string[] = [];

@@ -1,8 +1,9 @@
 /** A worker dies of the same input twice: the input is refused from then on, all else is answered. */
 import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { signalWorker } from "../support/processes.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { endless, endlessParameters, grpcClient, killInFlight, post, question, signalWorker } from "./support.ts";
+import { endless, endlessParameters, grpcClient, killInFlight, post, question } from "./support.ts";
 
 let running: RunningLoqui;
 beforeEach(async () => {

@@ -1,31 +1,11 @@
-import { readdirSync, readFileSync } from "node:fs";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { workerOf } from "../support/processes.ts";
 
 /** An answer that goes on for longer than any test waits, with {@link endlessParameters}. */
 export const endless = { reply: ["on ", "and ", "off "], loop: true, contextLength: 131_072 };
 export const endlessParameters = { n_ctx: 131_072, sequences: 1 };
-
-/** The process of a model's worker, a child of `parent`, the test's process by default; undefined where there is none. */
-export function workerOf(model: string, parent = process.pid): number | undefined {
-  for (const name of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry))) {
-    try {
-      const command = readFileSync(`/proc/${name}/cmdline`, "utf8").split("\0");
-      const parentOf = /PPid:\s+(\d+)/.exec(readFileSync(`/proc/${name}/status`, "utf8"))?.[1];
-      if (Number(parentOf) === parent && command.includes("worker") && command.includes(model)) return Number(name);
-    } catch {
-      // A process that ended meanwhile.
-    }
-  }
-  return undefined;
-}
-
-export function signalWorker(model: string, signal: NodeJS.Signals, parent?: number): void {
-  const pid = workerOf(model, parent);
-  if (pid === undefined) throw new Error(`no worker of ${model}`);
-  process.kill(pid, signal);
-}
 
 /** A chat completion over REST. */
 export function post(url: string, body: object, init: RequestInit = {}): Promise<Response> {

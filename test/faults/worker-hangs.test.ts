@@ -1,19 +1,9 @@
 /** A worker stands still with work in flight: the watchdog ends it, and that is a crash like any other. */
 import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { signalWorker, workerOf } from "../support/processes.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import {
-  endless,
-  endlessParameters,
-  events,
-  grpcClient,
-  pause,
-  post,
-  question,
-  signalWorker,
-  until,
-  workerOf,
-} from "./support.ts";
+import { endless, endlessParameters, events, grpcClient, pause, post, question, until } from "./support.ts";
 
 let running: RunningLoqui;
 beforeAll(async () => {

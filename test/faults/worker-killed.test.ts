@@ -3,8 +3,9 @@ import { Code, createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { signalWorker } from "../support/processes.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { post, question, signalWorker } from "./support.ts";
+import { post, question } from "./support.ts";
 
 let running: RunningLoqui;
 beforeAll(async () => {

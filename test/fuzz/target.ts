@@ -1,6 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { childrenOf, residentBytes } from "../support/processes.ts";
 import { helloPieces, writeScripts } from "../support/running-loqui.ts";
 import { spawnLoqui } from "../support/spawned-loqui.ts";
 import { modelNames } from "./messages.ts";
@@ -149,18 +150,4 @@ async function openInspector(address: string): Promise<Inspector> {
     },
     close: () => socket.close(),
   };
-}
-
-function residentBytes(pid: number): number {
-  try {
-    return Number(/^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
-  } catch {
-    // It ended in the meantime.
-    return 0;
-  }
-}
-
-function childrenOf(pid: number): number[] {
-  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8");
-  return text.split(" ").filter(Boolean).map(Number);
 }

@@ -14,6 +14,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { signalWorker } from "../support/processes.ts";
 import { writeScripts } from "../support/running-loqui.ts";
 
 const canary = {
@@ -224,18 +225,11 @@ async function crash({ url, child }: Watched): Promise<string> {
   });
   let text = "";
   for await (const piece of (response.body ?? new ReadableStream()).pipeThrough(new TextDecoderStream())) {
-    if (text === "") process.kill(workerOf(child.pid ?? 0, "endless"), "SIGKILL");
+    if (text === "") signalWorker("endless", "SIGKILL", child.pid);
     text += piece;
   }
   expect(text).toContain("worker_crashed");
   return text;
-}
-
-function workerOf(parent: number, model: string): number {
-  for (const pid of readFileSync(`/proc/${parent}/task/${parent}/children`, "utf8").trim().split(" ")) {
-    if (readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(model)) return Number(pid);
-  }
-  throw new Error(`no worker of ${model}`);
 }
 
 /** Lines that hold one of the texts. */

@@ -7,6 +7,7 @@ import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { ModelService } from "../../gen/loqui/v1/model_pb.ts";
+import { signalWorker } from "../support/processes.ts";
 import { type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
 import { type Family, parseExposition } from "./exposition-parser.ts";
 
@@ -229,8 +230,7 @@ describe("models and their processes", () => {
         'loqui_model_loads_total{model="hello"}',
       ],
       async () => {
-        const { pid } = await workerOf("hello");
-        process.kill(pid, "SIGKILL");
+        signalWorker("hello", "SIGKILL");
       },
     );
     expect([crashes, restarts, loads]).toEqual([1, 1, 1]);
@@ -401,16 +401,3 @@ describe("with API keys", () => {
     });
   }
 });
-
-/** The process of a model, by its command line. */
-async function workerOf(model: string): Promise<{ pid: number }> {
-  const { readdir, readFile } = await import("node:fs/promises");
-  for (const name of (await readdir("/proc")).filter((entry) => /^\d+$/.test(entry))) {
-    const command = await readFile(`/proc/${name}/cmdline`, "utf8").catch(() => "");
-    const status = await readFile(`/proc/${name}/status`, "utf8").catch(() => "");
-    const words = command.split("\0");
-    const parent = Number(/PPid:\s+(\d+)/.exec(status)?.[1]);
-    if (parent === process.pid && words.includes("worker") && words.includes(model)) return { pid: Number(name) };
-  }
-  throw new Error(`no worker of ${model}`);
-}
