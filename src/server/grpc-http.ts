@@ -54,12 +54,18 @@ function encodeGrpcMessage(message: string): string {
 
 /** Answers a gRPC call of an unknown method; a client could not make sense of a REST error. */
 export function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse): boolean {
-  const type = headerOf(request, "content-type");
-  if (request.method !== "POST" || type === undefined || !/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
+  if (request.method !== "POST") return false;
+  return sendGrpcStatus(request, response, grpcCode.unimplemented, `${pathOf(request).slice(1)} is not implemented`);
+}
+
+/** Ends a call of gRPC or gRPC-Web with a status and nothing else; false for what is neither. */
+function sendGrpcStatus(request: HttpRequest, response: HttpResponse, code: number, message: string): boolean {
+  const type = headerOf(request, "content-type") ?? "";
+  if (!/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
   sendEmpty(response, 200, {
     "content-type": type,
-    "grpc-status": String(grpcCode.unimplemented),
-    "grpc-message": encodeGrpcMessage(`${pathOf(request).slice(1)} is not implemented`),
+    "grpc-status": String(code),
+    "grpc-message": encodeGrpcMessage(message),
   });
   return true;
 }
@@ -89,11 +95,6 @@ export function refuseUnknownConnect(request: HttpRequest, response: HttpRespons
 export function refuseSlowBody(request: HttpRequest, response: HttpResponse, timeoutMs: number): void {
   if (response.headersSent) return;
   const message = `the request body did not arrive within ${timeoutMs} ms`;
-  const type = headerOf(request, "content-type") ?? "";
-  if (/^application\/grpc(-web)?(\+|;|$)/i.test(type)) {
-    const status = String(grpcCode.deadlineExceeded);
-    sendEmpty(response, 200, { "content-type": type, "grpc-status": status, "grpc-message": message });
-    return;
-  }
+  if (sendGrpcStatus(request, response, grpcCode.deadlineExceeded, message)) return;
   sendJson(request, response, 408, { code: "deadline_exceeded", message });
 }
