@@ -1,6 +1,7 @@
 import { create, type DescMessage, type DescMethod, type DescService, type MessageShape } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { LoquiError, toLoquiError } from "../errors.ts";
+import { methodName } from "../method-name.ts";
 import { anyone, type IncomingCall, type RequestContext, type RequestRecord } from "../request-context.ts";
 import type { RequestInput, ServiceImplementation } from "./handlers.ts";
 import { type Patience, patienceOf } from "./patience.ts";
@@ -71,7 +72,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
       setImmediate(next).unref();
     },
     async *run(method, input, call) {
-      const name = `${method.parent.typeName}/${method.name}`;
+      const name = methodName(method);
       const started = performance.now();
       const { keyId, tenant, scopes, charge } = call.caller ?? anyone;
       const record: RequestRecord = {

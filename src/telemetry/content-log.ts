@@ -1,4 +1,5 @@
 import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
+import { methodName } from "../method-name.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { Logger } from "./log.ts";
 
@@ -15,7 +16,7 @@ export function logContent(dispatcher: Dispatcher, log: Logger): Dispatcher {
     run(method, input, call) {
       const messages = dispatcher.run(method, input, call);
       if (!log.isLevelEnabled("debug")) return messages;
-      const name = `${method.parent.typeName}/${method.name}`;
+      const name = methodName(method);
       const { requestId } = call;
       if (!(Symbol.asyncIterator in input)) {
         log.debug({ requestId, method: name, request: shown(method.input, input) }, "request content");

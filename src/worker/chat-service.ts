@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { create, type DescMethod, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   ChatCompletionChunkSchema,
   ChatRole,
@@ -13,6 +13,7 @@ import {
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
+import { methodName } from "../method-name.ts";
 import { allowedTools, type ChatAnswer, createChatAnswer, offeredTools } from "./chat-answer.ts";
 import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
 import { outputFormatOf } from "./chat-output/parser.ts";
@@ -276,8 +277,4 @@ function timingsOf(result: GenerationResult): MessageInitShape<typeof TimingsSch
 /** JSON has no infinities: what nothing was divided by is 0. */
 function ratio(value: number, by: number): number {
   return by === 0 ? 0 : value / by;
-}
-
-function methodName(method: DescMethod): string {
-  return `${method.parent.typeName}/${method.name}`;
 }

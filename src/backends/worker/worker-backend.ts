@@ -4,6 +4,7 @@ import type { Complete } from "../../../gen/loqui/worker/v1/worker_pb.ts";
 import { identityOf } from "../../codec/identity.ts";
 import type { ModelConfig } from "../../config/models-file.ts";
 import { LoquiError } from "../../errors.ts";
+import { methodName } from "../../method-name.ts";
 import type { RequestContext, RequestRecord } from "../../request-context.ts";
 import type { Logger } from "../../telemetry/log.ts";
 import { engineEnvironment } from "../../worker/engines.ts";
@@ -355,7 +356,7 @@ function callOf(method: CallMethod<DescMessage, DescMessage>, request: Uint8Arra
   const { requestId, deadline, tenant, traceparent } = context;
   return {
     requestId,
-    method: `${method.parent.typeName}/${method.name}`,
+    method: methodName(method),
     request,
     tenant,
     traceparent: traceparent ?? "",
