@@ -1,7 +1,7 @@
 /**
  * Slow readers: a thousand open streams, all read, and the same with a hundred
  * that are never read, in turn. Prints the memory of the front and the pace of
- * those that are read.
+ * the nine hundred others, which is compared between the two.
  *
  *   npm run bench -- slow-readers [--streams 1000] [--silent 100] [--tokens 400] [--rounds 3] [--sequences 128]
  *
@@ -30,6 +30,7 @@ const { values } = parseArgs({
   },
 });
 const streams = Number(values.streams);
+const silentCount = Number(values.silent);
 const tokens = Number(values.tokens);
 
 const folder = join(tmpdir(), "loqui-bench");
@@ -125,9 +126,11 @@ async function heapMiB(): Promise<number> {
   return of("nodejs_heap_size_used_bytes") + of("nodejs_external_memory_bytes");
 }
 
-async function measure(silentCount: number): Promise<void> {
+/** The first hundred are silent or not; they come first in both, so that the others have the same places in the queue. */
+async function measure(areSilent: boolean): Promise<void> {
   const started = performance.now();
-  const sockets = Array.from({ length: silentCount }, (_, index) => silent(index));
+  const sockets = areSilent ? Array.from({ length: silentCount }, (_, index) => silent(index)) : [];
+  const alsoRead = areSilent ? [] : Array.from({ length: silentCount }, read);
   const readings = Array.from({ length: streams - silentCount }, read);
   let peak = 0;
   let heap = 0;
@@ -136,19 +139,21 @@ async function measure(silentCount: number): Promise<void> {
     heap = Math.max(heap, await heapMiB().catch(() => 0));
   }, 500);
   const times = (await Promise.all(readings)).map(({ tokenMs }) => tokenMs).sort((a, b) => a - b);
+  await Promise.all(alsoRead);
   clearInterval(watch);
   const elapsed = (performance.now() - started) / 1_000;
   const at = (part: number) => (times[Math.floor(part * (times.length - 1))] ?? Number.NaN).toFixed(2);
+  const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
   console.log(
-    `${times.length} read, ${silentCount} silent: ms a token ${at(0.5)} in median, p10 ${at(0.1)}, p90 ${at(0.9)}; ${elapsed.toFixed(1)} s in all; front at most ${peak.toFixed(0)} MiB resident, ${heap.toFixed(0)} MiB heap and buffers`,
+    `${areSilent ? silentCount : 0} silent: the ${times.length} others ms a token ${mean.toFixed(2)} in mean, ${at(0.5)} in median, p10 ${at(0.1)}, p90 ${at(0.9)}; ${elapsed.toFixed(1)} s in all; front at most ${peak.toFixed(0)} MiB resident, ${heap.toFixed(0)} MiB heap and buffers`,
   );
   for (const socket of sockets) socket.destroy();
   await new Promise((done) => setTimeout(done, 1_000));
 }
 
-await measure(0);
+await measure(false);
 for (let round = 0; round < Number(values.rounds); round++) {
-  await measure(0);
-  await measure(Number(values.silent));
+  await measure(false);
+  await measure(true);
 }
 await server.stop();

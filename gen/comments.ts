@@ -772,7 +772,7 @@ export const comments: ReadonlyMap<string, string> = new Map([
   ["loqui.v1.ModelParameters.drain_seconds", "The seconds that requests in flight are given when the model is unloaded. 0\nto 86,400. Default 30."],
   ["loqui.v1.ModelParameters.memory_limit_bytes", "The memory that the model may take, in bytes."],
   ["loqui.v1.ModelParameters.draft_model", "A GGUF model that drafts tokens for this one, by its id."],
-  ["loqui.v1.ModelParameters.stream_interval_ms", "The chunks of streams are sent together where they come faster than this,\nin milliseconds, but for the first and the last ones of each. 0 sends each\nat once. At most 10,000. Default 30."],
+  ["loqui.v1.ModelParameters.stream_interval_ms", "The chunks of streams are sent together where they come faster than this,\nin milliseconds, but for the first and the last ones of each. 0 sends each\nat once. At most 10,000. Default 50."],
   ["loqui.v1.ModelParameters.max_queue_tokens", "The most tokens that the prompts of the requests that wait have together. 1\nto 4,294,967,295. More are refused, but the first to wait. Default: four\ntimes what the KV cache holds."],
   ["loqui.v1.ModelDefaults", "What requests get for fields that they leave out. Bounds as in the requests."],
   ["loqui.v1.ModelDefaults.temperature", "See CreateChatCompletionRequest."],

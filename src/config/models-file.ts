@@ -73,10 +73,10 @@ const parameters = z.strictObject({
   max_queue_tokens: z.int().min(1).max(4_294_967_295).optional(),
   /**
    * The chunks of streams are sent together where they come faster than this, but
-   * for the first and the last ones of each; 0 sends each at once. 30 times a
-   * second is smoother than anybody reads.
+   * for the first and the last ones of each; 0 sends each at once. Nobody reads
+   * faster than 20 times a second.
    */
-  stream_interval_ms: z.int().min(0).max(10_000).default(30),
+  stream_interval_ms: z.int().min(0).max(10_000).default(50),
   /** A Jinja template to use instead of the model's own. */
   chat_template: z.string().min(1).max(262_144).optional(),
 });

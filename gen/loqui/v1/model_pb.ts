@@ -520,7 +520,7 @@ export type ModelParameters = Message<"loqui.v1.ModelParameters"> & {
   /**
    * The chunks of streams are sent together where they come faster than this,
    * in milliseconds, but for the first and the last ones of each. 0 sends each
-   * at once. At most 10,000. Default 30.
+   * at once. At most 10,000. Default 50.
    *
    * @generated from field: optional uint32 stream_interval_ms = 21;
    */

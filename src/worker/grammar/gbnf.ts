@@ -27,14 +27,17 @@ export interface Grammar {
 export const never: Expression = { kind: "choice", options: [] };
 export const empty: Expression = { kind: "literal", text: "" };
 
+/** This text. One with U+0000, where llama.cpp's texts end, can't be matched. */
 export function literal(text: string): Expression {
+  if (text.includes("\0")) return never;
   return text === "" ? empty : { kind: "literal", text };
 }
 
-/** One character of these ranges, which are in order and apart. */
+/** One character of these ranges, which are in order and apart, but for U+0000. */
 export function charClass(ranges: readonly Range[]): Expression {
   const [first] = ranges;
   if (first === undefined) return never;
+  if (first[0] === 0) return charClass(first[1] === 0 ? ranges.slice(1) : [[1, first[1]], ...ranges.slice(1)]);
   if (ranges.length === 1 && first[0] === first[1]) return literal(String.fromCodePoint(first[0]));
   return { kind: "class", ranges };
 }

@@ -8,7 +8,8 @@ const maxLevels = 128;
 /**
  * Exactly one of these texts. What texts begin with in common is written once,
  * so that a matcher follows one way. Texts with half of a surrogate pair can't
- * be sent, and are left out; without any text nothing matches.
+ * be sent, and ones with U+0000 not be matched: they are left out. Without any
+ * text nothing matches.
  */
 export function textChoice(texts: readonly string[], builder: GrammarBuilder): Expression {
   const sorted = [...new Set(texts)].filter((text) => text.isWellFormed()).sort();

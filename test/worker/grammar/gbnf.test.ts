@@ -106,7 +106,12 @@ describe("a choice of texts", () => {
     }
   });
 
+  it("leaves out texts with U+0000, which llama.cpp can't match", () => {
+    expect(compileChoice(["\0", "yes", "no\0"], "guided_choice").text).toBe('root ::= "yes"\n');
+  });
+
   it("of none is refused", () => {
-    expect(() => compileChoice([], "guided_choice")).toThrow("`guided_choice` has no text to choose from");
+    for (const texts of [[], ["\0"], ["a\0b", "\ud800"]])
+      expect(() => compileChoice(texts, "guided_choice")).toThrow("`guided_choice` has no text to choose from");
   });
 });
