@@ -94,6 +94,28 @@ export interface Sampling {
   readonly penaltyWindow: number;
   /** Added to logits, by token id. −Infinity bans a token. */
   readonly logitBias: ReadonlyMap<number, number>;
+  readonly xtc?: XtcSampling | undefined;
+  readonly dry?: DrySampling | undefined;
+}
+
+/** "Exclude top choices" (oobabooga/text-generation-webui#6335): sometimes the likeliest tokens are left out. */
+export interface XtcSampling {
+  /** How often, 0 to 1. */
+  readonly probability: number;
+  /** Of the tokens at least this probable only the least probable stays. */
+  readonly threshold: number;
+}
+
+/** "Don't repeat yourself": a token that goes on with a repetition of n tokens loses `multiplier × base ^ (n − allowedLength)`. */
+export interface DrySampling {
+  readonly multiplier: number;
+  readonly base: number;
+  /** Going on with a repetition of fewer tokens is free. */
+  readonly allowedLength: number;
+  /** How many past tokens, prompt included, are looked at; at least 1. */
+  readonly window: number;
+  /** Texts that no repetition reaches across. */
+  readonly breakers: readonly string[];
 }
 
 /** What a loaded model says of itself. */

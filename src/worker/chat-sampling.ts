@@ -1,5 +1,5 @@
 import type { CreateChatCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
-import type { Sampling } from "../engines/token-engine.ts";
+import type { DrySampling, Sampling, XtcSampling } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
 
 /** What a model's configuration says where a request says nothing, in the request's units. */
@@ -31,7 +31,6 @@ export interface SamplingContext {
  */
 export function samplingOf(request: CreateChatCompletionRequest, context: SamplingContext): Sampling {
   const { defaults } = context;
-  const window = request.repeatLastN ?? 64;
   return {
     temperature: request.temperature ?? defaults.temperature ?? 1,
     topK: Math.max(request.topK ?? defaults.topK ?? 40, 0),
@@ -41,10 +40,40 @@ export function samplingOf(request: CreateChatCompletionRequest, context: Sampli
     repeatPenalty: request.repeatPenalty ?? defaults.repeatPenalty ?? 1,
     frequencyPenalty: request.frequencyPenalty ?? defaults.frequencyPenalty ?? 0,
     presencePenalty: request.presencePenalty ?? defaults.presencePenalty ?? 0,
-    penaltyWindow: window === -1 ? context.contextLength : Math.min(window, context.contextLength),
+    penaltyWindow: windowOf(request.repeatLastN ?? 64, context),
     logitBias: biasOf(request, context),
+    xtc: xtcOf(request),
+    dry: dryOf(request, context),
   };
 }
+
+/** A number of past tokens; −1 is the whole context. */
+function windowOf(tokens: number, { contextLength }: SamplingContext): number {
+  return tokens === -1 ? contextLength : Math.min(tokens, contextLength);
+}
+
+function xtcOf({
+  xtcProbability: probability = 0,
+  xtcThreshold: threshold = 0.1,
+}: CreateChatCompletionRequest): XtcSampling | undefined {
+  return probability > 0 ? { probability, threshold } : undefined;
+}
+
+function dryOf(request: CreateChatCompletionRequest, context: SamplingContext): DrySampling | undefined {
+  const multiplier = request.dryMultiplier ?? 0;
+  const window = windowOf(request.dryPenaltyLastN ?? -1, context);
+  if (multiplier === 0 || window === 0) return undefined;
+  return {
+    multiplier,
+    base: request.dryBase ?? 1.75,
+    allowedLength: request.dryAllowedLength ?? 2,
+    window,
+    breakers: request.drySequenceBreakers.length > 0 ? request.drySequenceBreakers : dryBreakers,
+  };
+}
+
+/** llama-server's. */
+const dryBreakers = ["\n", ":", '"', "*"];
 
 function seedOf(seed: bigint | undefined): number {
   if (seed === undefined || seed === -1n) return Math.floor(Math.random() * 2 ** 48);

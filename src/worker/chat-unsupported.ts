@@ -45,8 +45,6 @@ const table: readonly Unsupported[] = [
   { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
   { param: "continue_final_message", asked: (r) => r.continueFinalMessage === true },
   { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
-  { param: "dry_multiplier", asked: (r) => (r.dryMultiplier ?? 0) > 0 },
-  { param: "xtc_probability", asked: (r) => (r.xtcProbability ?? 0) > 0 },
   { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
   { param: "include_stop_str_in_output", asked: (r) => r.includeStopStrInOutput === true },
   {

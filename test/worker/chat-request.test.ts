@@ -48,8 +48,6 @@ describe("what can't be done is refused by name", () => {
     ["thinking_budget_tokens", { thinkingBudgetTokens: 0 }],
     ["continue_final_message", { continueFinalMessage: true }],
     ["typical_p", { typicalP: 0.5 }],
-    ["dry_multiplier", { dryMultiplier: 0.8 }],
-    ["xtc_probability", { xtcProbability: 0.1 }],
     ["min_tokens", { minTokens: 1 }],
     ["include_stop_str_in_output", { includeStopStrInOutput: true }],
     ["skip_special_tokens", { skipSpecialTokens: false }],
@@ -89,8 +87,8 @@ describe("what can't be done is refused by name", () => {
         reasoningFormat: ReasoningFormat.DEEPSEEK,
         thinkingBudgetTokens: -1,
         typicalP: 1,
-        dryMultiplier: 0,
-        dryBase: 2,
+        dryMultiplier: 0.8,
+        xtcProbability: 0.5,
         minTokens: 0,
         skipSpecialTokens: true,
         modalities: [OutputModality.TEXT],
@@ -159,6 +157,34 @@ describe("sampling", () => {
     { repeatLastN: 5_000, window: 1_000 },
   ])("repeat_last_n $repeatLastN", ({ repeatLastN, window }) => {
     expect(samplingFor({ repeatLastN }).penaltyWindow).toBe(window);
+  });
+
+  test("xtc and dry are off", () => {
+    expect(samplingFor({})).toMatchObject({ xtc: undefined, dry: undefined });
+    expect(samplingFor({ xtcProbability: 0, xtcThreshold: 0.2 }).xtc).toBeUndefined();
+    expect(samplingFor({ dryMultiplier: 0, dryBase: 2 }).dry).toBeUndefined();
+    expect(samplingFor({ dryMultiplier: 1, dryPenaltyLastN: 0 }).dry).toBeUndefined();
+  });
+
+  test("xtc and dry with llama-server's defaults, and as the request says", () => {
+    expect(samplingFor({ xtcProbability: 0.5 }).xtc).toEqual({ probability: 0.5, threshold: 0.1 });
+    expect(samplingFor({ xtcProbability: 1, xtcThreshold: 0 }).xtc).toEqual({ probability: 1, threshold: 0 });
+    expect(samplingFor({ dryMultiplier: 0.8 }).dry).toEqual({
+      multiplier: 0.8,
+      base: 1.75,
+      allowedLength: 2,
+      window: 1_000,
+      breakers: ["\n", ":", '"', "*"],
+    });
+    expect(
+      samplingFor({
+        dryMultiplier: 2,
+        dryBase: 1,
+        dryAllowedLength: 0,
+        dryPenaltyLastN: 10,
+        drySequenceBreakers: ["."],
+      }).dry,
+    ).toEqual({ multiplier: 2, base: 1, allowedLength: 0, window: 10, breakers: ["."] });
   });
 
   test("biases by token id; -100 bans; the end is banned where it is ignored", () => {

@@ -79,8 +79,10 @@ export interface LlamaContext {
   dispose(): Promise<void>;
 }
 
-/** A chain of samplers with a random stream and a penalty window. Not to be disposed while it draws. */
+/** A chain of samplers with a random stream and a penalty window. Not to be changed or disposed while it draws. */
 export interface LlamaSampler {
+  /** Replaces the logit bias; what the chain remembers stays. */
+  setLogitBias(bias: ReadonlyMap<number, number>): void;
   dispose(): void;
 }
 
@@ -147,7 +149,8 @@ interface AddonSampler {
 /**
  * What `applyConfig` reads. It asks whether a key is there, so a key that isn't
  * meant must be absent, not undefined. The chain is always bias, penalties,
- * top-k, top-p, min-p, temperature, draw.
+ * top-k, top-p, min-p, XTC, temperature, draw. Applied again, what is the same
+ * keeps its state; for the penalties that means the window as it is by then.
  */
 interface SamplerConfig {
   /** 0 draws the likeliest and leaves top-k, top-p, min-p out. */
@@ -155,6 +158,9 @@ interface SamplerConfig {
   topK?: number;
   topP?: number;
   minP?: number;
+  /** Only the two together. */
+  xtcProbability?: number;
+  xtcThreshold?: number;
   seed: number;
   /** The penalties' window at the start, oldest first. What is drawn later enters it natively. */
   repeatPenaltyTokens?: Uint32Array;
@@ -239,7 +245,10 @@ const functions = ["getMathCores", "getGpuType", "setLogger", "setLoggerLogLevel
 const levels: readonly LogLevel[] = ["fatal", "fatal", "error", "warn", "info", "info", "debug"];
 
 const noLogits = new Uint32Array(0);
-const samplers = new WeakMap<LlamaSampler, AddonSampler>();
+const samplers = new WeakMap<
+  LlamaSampler,
+  { readonly native: AddonSampler; readonly onDraw: (token: number) => void }
+>();
 
 let loading: Promise<Llama> | undefined;
 let log: (level: LogLevel, message: string) => void = () => {};
@@ -371,13 +380,24 @@ function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
       return wrapContext(context);
     },
     createSampler(sampling, history) {
-      const sampler = new addon.AddonSampler(model);
+      const native = new addon.AddonSampler(model);
       const config = samplerConfig(sampling, history);
       if (sampling.grammar !== undefined) config.grammarEvaluationState = openGrammar(addon, model, sampling.grammar);
-      sampler.applyConfig(config);
-      const wrapped: LlamaSampler = { dispose: () => sampler.dispose() };
-      samplers.set(wrapped, sampler);
-      return wrapped;
+      native.applyConfig(config);
+      const penaltyWindow = Array.from(config.repeatPenaltyTokens ?? []);
+      const sampler: LlamaSampler = {
+        setLogitBias(bias) {
+          setBias(config, bias);
+          if (config.repeatPenaltyTokens !== undefined) config.repeatPenaltyTokens = Uint32Array.from(penaltyWindow);
+          native.applyConfig(config);
+        },
+        dispose: () => native.dispose(),
+      };
+      const onDraw = (token: number) => {
+        if (penaltyWindow.push(token) > sampling.penaltyWindow) penaltyWindow.shift();
+      };
+      samplers.set(sampler, { native, onDraw });
+      return sampler;
     },
     dispose: () => model.dispose(),
   };
@@ -404,8 +424,10 @@ function wrapContext(context: AddonContext): LlamaContext {
       return indexes;
     },
     async sample(index, sampler) {
-      const token = await context.sampleToken(index, nativeSampler(sampler));
+      const { native, onDraw } = addonSampler(sampler);
+      const token = await context.sampleToken(index, native);
       if (token < 0) throw new LoquiError("internal", "no token is left to draw");
+      onDraw(token);
       return token;
     },
     removeCells: (sequence, from) => context.removeTokenCellsFromSequence(sequence, from, -1),
@@ -418,7 +440,7 @@ function wrapContext(context: AddonContext): LlamaContext {
   };
 }
 
-function nativeSampler(sampler: LlamaSampler): AddonSampler {
+function addonSampler(sampler: LlamaSampler) {
   const found = samplers.get(sampler);
   if (found === undefined) throw new TypeError("the sampler is not of this library");
   return found;
@@ -438,11 +460,17 @@ function samplerConfig(sampling: Sampling, history: Uint32Array): SamplerConfig 
     config.repeatPenaltyFrequencyPenalty = sampling.frequencyPenalty;
     config.repeatPenaltyPresencePenalty = sampling.presencePenalty;
   }
-  if (sampling.logitBias.size > 0) {
-    config.tokenBiasKeys = Uint32Array.from(sampling.logitBias.keys());
-    config.tokenBiasValues = Float32Array.from(sampling.logitBias.values());
+  if (sampling.xtc !== undefined) {
+    config.xtcProbability = sampling.xtc.probability;
+    config.xtcThreshold = sampling.xtc.threshold;
   }
+  setBias(config, sampling.logitBias);
   return config;
+}
+
+function setBias(config: SamplerConfig, bias: ReadonlyMap<number, number>): void {
+  config.tokenBiasKeys = Uint32Array.from(bias.keys());
+  config.tokenBiasValues = Float32Array.from(bias.values());
 }
 
 /** llama.cpp's seeds have 32 bits, and the highest means "a random one". */

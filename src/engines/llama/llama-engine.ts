@@ -10,6 +10,7 @@ import type {
   TokenTextDecoder,
 } from "../token-engine.ts";
 import { type LlamaContext, type LlamaModel, type LlamaSampler, type LogLevel, loadLlama } from "./addon.ts";
+import { createDry, type Dry } from "./dry.ts";
 import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
 import { chooseThreads, threadCounts } from "./threads.ts";
@@ -75,6 +76,8 @@ interface EngineShape {
 /** A sampler and the draws that it is busy with. */
 interface SamplerState {
   readonly native: LlamaSampler;
+  readonly sampling: Sampling;
+  readonly dry: Dry | undefined;
   draws: number;
   disposed: boolean;
 }
@@ -145,7 +148,9 @@ class LlamaEngine implements TokenEngine {
     // The window is allocated at once.
     const penaltyWindow = Math.min(sampling.penaltyWindow, this.contextLength);
     const native = this.#model.createSampler({ ...sampling, penaltyWindow }, history);
-    const state: SamplerState = { native, draws: 0, disposed: false };
+    const dry =
+      sampling.dry === undefined ? undefined : createDry(sampling.dry, history, (token) => this.#bytes.of(token, true));
+    const state: SamplerState = { native, sampling, dry, draws: 0, disposed: false };
     const sampler: Sampler = { dispose: () => this.#disposeSampler(sampler, state) };
     this.#samplers.set(sampler, state);
     return sampler;
@@ -176,11 +181,15 @@ class LlamaEngine implements TokenEngine {
     const state = this.#samplers.get(sampler);
     if (state === undefined || state.disposed) throw new Error("the sampler is disposed");
     if (state.draws > 0) throw new Error("a sampler draws one token at a time");
+    const { dry } = state;
+    if (dry !== undefined) state.native.setLogitBias(lowered(state.sampling.logitBias, dry.penalties()));
     const draw = this.#context.sample(logits % this.batchSize, state.native);
     this.#draws.add(draw);
     state.draws += 1;
     try {
-      return await draw;
+      const token = await draw;
+      dry?.push(token);
+      return token;
     } finally {
       this.#draws.delete(draw);
       state.draws -= 1;
@@ -311,6 +320,12 @@ class LlamaEngine implements TokenEngine {
 }
 
 export type { LlamaEngine };
+
+function lowered(bias: ReadonlyMap<number, number>, penalties: ReadonlyMap<number, number>): Map<number, number> {
+  const sum = new Map(bias);
+  for (const [token, penalty] of penalties) sum.set(token, (bias.get(token) ?? 0) - penalty);
+  return sum;
+}
 
 /** At least what a token stands for: spellings are never shorter than the bytes they spell. */
 function longestBytes(texts: Iterable<string> = []): number {

@@ -131,6 +131,61 @@ describe("sampling from a random model", () => {
     expect(await run({ logitBias: new Map([[42, 100]]) }, 5)).toEqual([42, 42, 42, 42, 42]);
   });
 
+  it("XTC leaves out all but the last of the tokens that are likely enough, as often as it says", async () => {
+    await engine.truncate(0, 0);
+    const logits = await append(engine, 0, 0, prompt);
+    const draw = async (sampling: Partial<Sampling>) => {
+      const sampler = engine.createSampler({ ...greedy, ...sampling }, prompt);
+      const token = await engine.sample(logits, sampler);
+      sampler.dispose();
+      return token;
+    };
+    const likeliest = await draw({});
+    const second = await draw({ logitBias: new Map([[likeliest, -1000]]) });
+    const third = await draw({ logitBias: new Map([likeliest, second].map((token) => [token, -1000])) });
+    // Of three candidates each has more than 1 % here: the last of them is left.
+    const always = { probability: 1, threshold: 0.01 };
+    expect(await draw({ temperature: 1, topK: 3, xtc: always })).toBe(third);
+    expect(await draw({ temperature: 1, topK: 2, xtc: always })).toBe(second);
+    expect(await draw({ temperature: 1, topK: 1, xtc: always })).toBe(likeliest);
+    expect(await draw({ xtc: { probability: 1, threshold: 0.6 } })).toBe(likeliest);
+    const draws: number[] = [];
+    for (let seed = 0; seed < 400; seed++) {
+      draws.push(await draw({ temperature: 1e-3, topK: 2, seed, xtc: { probability: 0.25, threshold: 0.01 } }));
+    }
+    const acted = draws.filter((token) => token === second).length;
+    expect(acted).toBeGreaterThan(60);
+    expect(acted).toBeLessThan(140);
+  });
+
+  it("DRY leaves a repetition of the prompt", async () => {
+    const [next = 0] = await run({ temperature: 0 }, 1);
+    const history: Uint32Array = Uint32Array.from([...prompt, next, 0, ...prompt]);
+    const dry = { multiplier: 1000, base: 1.75, allowedLength: 2, window: 512, breakers: [] };
+    const draw = async (sampling: Partial<Sampling>, past = history) => {
+      await engine.truncate(0, 0);
+      const logits = await append(engine, 0, 0, prompt);
+      const sampler = engine.createSampler({ ...greedy, ...sampling }, past);
+      const token = await engine.sample(logits, sampler);
+      sampler.dispose();
+      return token;
+    };
+    expect(await draw({})).toBe(next);
+    expect(await draw({ dry })).not.toBe(next);
+    expect(await draw({ dry: { ...dry, window: prompt.length + 1 } })).toBe(next);
+    expect(await draw({ dry }, prompt)).toBe(next);
+    expect(await draw({ dry, logitBias: new Map([[next, 1e6]]) })).toBe(next);
+  });
+
+  it("DRY beside penalties: their window goes on", async () => {
+    const penalties = { temperature: 0, presencePenalty: 1000, penaltyWindow: 64 };
+    const dry = { multiplier: 5, base: 1.75, allowedLength: 0, window: 512, breakers: [] };
+    const tokens = await run({ ...penalties, dry }, 40);
+    expect(new Set([...prompt, ...tokens]).size).toBe(prompt.length + 40);
+    const drawn = { temperature: 1, seed: 3, dry: { ...dry, multiplier: 1e-9, window: 8 } };
+    expect(await run(drawn, 40)).toEqual(await run({ temperature: 1, seed: 3 }, 40));
+  });
+
   it("a logit bias beyond the vocabulary is refused", () => {
     expect(() => engine.createSampler({ ...greedy, logitBias: new Map([[512, 1]]) }, prompt)).toThrow(
       "token 512 is not in the vocabulary of 512",
