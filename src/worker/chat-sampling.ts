@@ -1,6 +1,6 @@
-import type { CreateChatCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
 import type { DrySampling, Sampling, XtcSampling } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
+import type { GenerationRequest } from "./generator.ts";
 
 /** What a model's configuration says where a request says nothing, in the request's units. */
 export interface SamplingDefaults {
@@ -29,14 +29,14 @@ export interface SamplingContext {
  * llama-server's. `ignore_eos` bans the tokens that end a generation. Throws
  * `invalid_request` for a bias on a token that the vocabulary lacks.
  */
-export function samplingOf(request: CreateChatCompletionRequest, context: SamplingContext): Sampling {
+export function samplingOf(request: GenerationRequest, context: SamplingContext): Sampling {
   const { defaults } = context;
   return {
     temperature: request.temperature ?? defaults.temperature ?? 1,
     topK: Math.max(request.topK ?? defaults.topK ?? 40, 0),
     topP: request.topP ?? defaults.topP ?? 1,
     minP: request.minP ?? defaults.minP ?? 0.05,
-    seed: seedOf(request.seed),
+    seed: choiceSeed(request.seed, 0),
     repeatPenalty: request.repeatPenalty ?? defaults.repeatPenalty ?? 1,
     frequencyPenalty: request.frequencyPenalty ?? defaults.frequencyPenalty ?? 0,
     presencePenalty: request.presencePenalty ?? defaults.presencePenalty ?? 0,
@@ -55,11 +55,11 @@ function windowOf(tokens: number, { contextLength }: SamplingContext): number {
 function xtcOf({
   xtcProbability: probability = 0,
   xtcThreshold: threshold = 0.1,
-}: CreateChatCompletionRequest): XtcSampling | undefined {
+}: GenerationRequest): XtcSampling | undefined {
   return probability > 0 ? { probability, threshold } : undefined;
 }
 
-function dryOf(request: CreateChatCompletionRequest, context: SamplingContext): DrySampling | undefined {
+function dryOf(request: GenerationRequest, context: SamplingContext): DrySampling | undefined {
   const multiplier = request.dryMultiplier ?? 0;
   const window = windowOf(request.dryPenaltyLastN ?? -1, context);
   if (multiplier === 0 || window === 0) return undefined;
@@ -75,19 +75,20 @@ function dryOf(request: CreateChatCompletionRequest, context: SamplingContext): 
 /** llama-server's. */
 const dryBreakers = ["\n", ":", '"', "*"];
 
-function seedOf(seed: bigint | undefined): number {
+/** The seed of a request's choice: the request's own and the choice's number, or a random one. */
+export function choiceSeed(seed: bigint | undefined, choice: number): number {
   if (seed === undefined || seed === -1n) return Math.floor(Math.random() * 2 ** 48);
-  return Number(BigInt.asUintN(53, seed));
+  return Number(BigInt.asUintN(53, seed + BigInt(choice)));
 }
 
 /** Throws `unsupported` for what could leave a grammar without a token to draw: bans of tokens, of the end first of all. */
-export function checkBans(request: CreateChatCompletionRequest, sampling: Sampling): void {
+export function checkBans(request: GenerationRequest, sampling: Sampling): void {
   const param = request.ignoreEos === true ? "ignore_eos" : "logit_bias";
   if (![...sampling.logitBias.values()].includes(Number.NEGATIVE_INFINITY)) return;
   throw new LoquiError("unsupported", `${param}: tokens can't be banned from an answer of a given form`, { param });
 }
 
-function biasOf(request: CreateChatCompletionRequest, context: SamplingContext): Map<number, number> {
+function biasOf(request: GenerationRequest, context: SamplingContext): Map<number, number> {
   const bias = new Map<number, number>();
   for (const [key, value] of Object.entries(request.logitBias)) {
     const token = Number(key);

@@ -1,6 +1,6 @@
-import type { CreateChatCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import { parseJson } from "./chat-messages.ts";
+import type { GenerationRequest } from "./generator.ts";
 import { compileChoice, compileJsonObject, compileJsonSchema } from "./grammar/json-schema.ts";
 import { compileRegex } from "./grammar/regex.ts";
 
@@ -11,7 +11,7 @@ export interface StructureCompiler {
    * `invalid_request`, naming the field and the place in it, for a form that
    * can't be held.
    */
-  grammarOf(request: CreateChatCompletionRequest): string | undefined;
+  grammarOf(request: GenerationRequest): string | undefined;
 }
 
 /** A form of the answer: where it stands in the request and how it is compiled. */
@@ -49,7 +49,7 @@ export function createStructureCompiler(): StructureCompiler {
   };
 }
 
-function formsOf(request: CreateChatCompletionRequest): Form[] {
+function formsOf(request: GenerationRequest): Form[] {
   const forms: Form[] = [];
   const { format } = request.responseFormat ?? {};
   if (format?.case === "jsonObject") forms.push(jsonForm("response_format.schema", format.value.schema));

@@ -6,12 +6,13 @@ import {
   Verbosity,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
+import type { GenerationRequest } from "./generator.ts";
 
 /** A field that local models can't honour yet, and when a request needs it to be honoured. */
-interface Unsupported {
+interface Unsupported<Request> {
   /** The field as JSON names it. */
   readonly param: string;
-  readonly asked: (request: CreateChatCompletionRequest) => boolean;
+  readonly asked: (request: Request) => boolean;
   /** What exactly is not supported; the field alone where absent. */
   readonly what?: string;
 }
@@ -23,8 +24,28 @@ interface Unsupported {
  * `metadata`, `prediction`, `prompt_cache_key` …), and what the schema says is
  * for upstreams only.
  */
-const table: readonly Unsupported[] = [
+const forAll: readonly Unsupported<GenerationRequest>[] = [
   { param: "n", what: "`n` above 1", asked: (r) => (r.n ?? 1) > 1 },
+  { param: "grammar", asked: (r) => r.grammar !== undefined },
+  { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
+  { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
+  { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
+  { param: "include_stop_str_in_output", asked: (r) => r.includeStopStrInOutput === true },
+  {
+    param: "skip_special_tokens",
+    what: "`skip_special_tokens` false",
+    asked: (r) => r.skipSpecialTokens === false,
+  },
+  { param: "priority", asked: (r) => (r.priority ?? 0) !== 0 },
+  { param: "timings_per_token", asked: (r) => r.timingsPerToken === true },
+  { param: "return_progress", asked: (r) => r.returnProgress === true },
+  {
+    param: "stream_options.continuous_usage_stats",
+    asked: (r) => r.streamOptions?.continuousUsageStats === true,
+  },
+];
+
+const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
   { param: "tool_choice", what: "a `tool_choice` that forces a call", asked: forcesCall },
   {
     param: "tools",
@@ -33,8 +54,6 @@ const table: readonly Unsupported[] = [
   },
   { param: "functions", asked: (r) => r.functions.length > 0 },
   { param: "function_call", asked: (r) => r.functionCall?.choice.case === "function" },
-  { param: "grammar", asked: (r) => r.grammar !== undefined },
-  { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
   { param: "logprobs", asked: (r) => r.logprobs === true },
   { param: "top_logprobs", asked: (r) => (r.topLogprobs ?? 0) > 0 },
   {
@@ -44,14 +63,6 @@ const table: readonly Unsupported[] = [
   },
   { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
   { param: "continue_final_message", asked: (r) => r.continueFinalMessage === true },
-  { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
-  { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
-  { param: "include_stop_str_in_output", asked: (r) => r.includeStopStrInOutput === true },
-  {
-    param: "skip_special_tokens",
-    what: "`skip_special_tokens` false",
-    asked: (r) => r.skipSpecialTokens === false,
-  },
   {
     param: "modalities",
     what: "the modality `audio`",
@@ -62,18 +73,13 @@ const table: readonly Unsupported[] = [
   { param: "web_search_options", asked: (r) => r.webSearchOptions !== undefined },
   { param: "moderation", asked: (r) => r.moderation !== undefined },
   { param: "retrieval", asked: (r) => r.retrieval !== undefined },
-  { param: "priority", asked: (r) => (r.priority ?? 0) !== 0 },
-  { param: "timings_per_token", asked: (r) => r.timingsPerToken === true },
-  { param: "return_progress", asked: (r) => r.returnProgress === true },
-  {
-    param: "stream_options.continuous_usage_stats",
-    asked: (r) => r.streamOptions?.continuousUsageStats === true,
-  },
 ];
 
 /** Throws `unsupported` for the first field of a request that asks for what can't be done yet. */
-export function refuseUnsupported(request: CreateChatCompletionRequest): void {
-  const row = table.find(({ asked }) => asked(request));
+export function refuseUnsupported(request: GenerationRequest): void {
+  const chat = request.$typeName === "loqui.v1.CreateChatCompletionRequest";
+  const row =
+    forAll.find(({ asked }) => asked(request)) ?? (chat ? forChat.find(({ asked }) => asked(request)) : undefined);
   if (row === undefined) return;
   const what = row.what ?? `\`${row.param}\``;
   throw new LoquiError("unsupported", `${what} is not supported yet by this model`, { param: row.param });

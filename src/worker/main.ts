@@ -20,6 +20,7 @@ import { toLoquiError } from "../errors.ts";
 import { answerCall, type Complain } from "./answer-call.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { openEngine } from "./engines.ts";
+import { createGenerator } from "./generator.ts";
 import {
   ownerSocket,
   type WorkerConfig,
@@ -82,11 +83,12 @@ async function serve({ model, limits, logContent }: WorkerConfig, path: string) 
     maxQueuedTokens: limits.maxQueuedTokens ?? 4 * sequences * contextLength,
     pieceTokens: limits.pieceTokens,
   });
+  const { defaults } = model;
+  const { maxOutputTokens } = limits;
   const methods = createChatMethods({
-    engine,
-    scheduler,
-    defaults: model.defaults,
-    maxOutputTokens: limits.maxOutputTokens,
+    generator: createGenerator({ engine, scheduler, defaults, maxOutputTokens }),
+    info: engine.info,
+    defaults,
     chatTemplate: model.chatTemplate,
     fingerprint: fingerprintOf(model, engine),
   });

@@ -1,0 +1,215 @@
+import { randomUUID } from "node:crypto";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import {
+  type CompletionUsageSchema,
+  type CreateChatCompletionRequest,
+  type CreateCompletionRequest,
+  FinishReason,
+  type TimingsSchema,
+} from "../../gen/loqui/v1/chat_pb.ts";
+import type { TokenEngine } from "../engines/token-engine.ts";
+import { LoquiError } from "../errors.ts";
+import { checkBans, choiceSeed, type SamplingContext, type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
+import { createStructureCompiler } from "./chat-structure.ts";
+import type { CallTotals, WorkerCall } from "./method.ts";
+import { checkPromptFits, type GenerationResult, type Scheduler } from "./scheduler.ts";
+import { createStopScanner } from "./stop-strings.ts";
+import { timingsOf, totalsOf, usageOf } from "./totals.ts";
+
+export interface GeneratorOptions {
+  readonly engine: TokenEngine;
+  readonly scheduler: Scheduler;
+  /** Used where a request leaves the field out. */
+  readonly defaults: SamplingDefaults;
+  /** Tokens of one choice at most, whatever a request says. */
+  readonly maxOutputTokens?: number | undefined;
+}
+
+/** What tokens are generated for. The fields that both have are read here, all others by their own service. */
+export type GenerationRequest = CreateChatCompletionRequest | CreateCompletionRequest;
+
+/**
+ * Makes pieces of an answer of one choice's text. It gets the text as it comes,
+ * whole characters, without the stop string that ends it.
+ */
+export interface ChoiceOutput<Delta> {
+  /** What is new with a text; nothing where it isn't certain yet. */
+  push(text: string): Delta[];
+  /** What is left when the text is complete. */
+  end(): Delta[];
+  /** Whether the last text was reasoning. */
+  readonly thinking: boolean;
+  /** Nothing more is wanted: the choice ends. */
+  readonly satisfied: boolean;
+  /** Whether control tokens have to be seen: their names are part of the text then. */
+  readonly parsed: boolean;
+}
+
+/** A choice that has ended. */
+export interface Choice<Output, Delta> {
+  /** Its number in the answer, from 0: that of its prompt times the choices of each, and its own. */
+  readonly index: number;
+  readonly output: Output;
+  /** What came after its last token. */
+  readonly rest: readonly Delta[];
+  readonly result: GenerationResult;
+  readonly reasoningTokens: number;
+}
+
+/** What to generate, and who is told of it. */
+export interface ChoicesOptions<Output, Delta> {
+  /** At least one, none of them empty; {@link Generator.tokenize} makes them. */
+  readonly prompts: readonly Uint32Array[];
+  /** Choices for each prompt. */
+  readonly choices: number;
+  /** Tokens of one choice; what the context leaves where undefined. */
+  readonly maxTokens: number | undefined;
+  /** Makes the output of the choice with this index. */
+  readonly output: (index: number) => Output;
+  /** Takes what is new with each token of a choice, perhaps nothing. */
+  readonly onDeltas?: (index: number, deltas: readonly Delta[]) => void;
+  /** Takes each choice as it ends, in any order. */
+  readonly onEnd?: (choice: Choice<Output, Delta>) => void;
+}
+
+/** All choices of a request. */
+export interface Generated<Output, Delta> {
+  /** By index. */
+  readonly choices: readonly Choice<Output, Delta>[];
+  readonly usage: MessageInitShape<typeof CompletionUsageSchema>;
+  readonly timings: MessageInitShape<typeof TimingsSchema>;
+  readonly totals: CallTotals;
+}
+
+/** A request whose fields are looked at: nothing of it can be refused any more. */
+export interface PreparedGeneration {
+  /** The grammar of its choices' texts, where it asks for a form. */
+  readonly grammar: string | undefined;
+  /** Generates all choices. One that fails fails all. */
+  run<Output extends ChoiceOutput<Delta>, Delta>(
+    options: ChoicesOptions<Output, Delta>,
+    call: WorkerCall,
+  ): Promise<Generated<Output, Delta>>;
+}
+
+/** What chat and completions share: from a prompt's tokens to the texts of its choices. */
+export interface Generator {
+  /** Throws `overloaded` where nothing of a tenant may wait: before its request is read. */
+  checkRoom(tenant: string): void;
+  /**
+   * Token ids of a prompt; the texts of control tokens become those tokens.
+   * Throws `context_too_long` where it leaves no room for a token; `param` is the
+   * field that it is made of.
+   */
+  tokenize(text: string, param: string): Uint32Array;
+  /** Looks at the fields that all requests have. Throws `invalid_request` and `unsupported`, naming the field. */
+  prepare(request: GenerationRequest): PreparedGeneration;
+}
+
+export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }: GeneratorOptions): Generator {
+  const { info, contextLength } = engine;
+  const structures = createStructureCompiler();
+  let endTokens: number[] | undefined;
+  const samplingContext: SamplingContext = {
+    defaults,
+    contextLength,
+    vocabularySize: info.vocabularySize,
+    endTokens: () => {
+      endTokens ??= Array.from({ length: info.vocabularySize }, (_, token) => token).filter((token) =>
+        engine.isEndOfGeneration(token),
+      );
+      return endTokens;
+    },
+  };
+
+  function checkStopTokens(tokens: readonly number[]): void {
+    const strange = tokens.findIndex((token) => token >= info.vocabularySize);
+    if (strange === -1) return;
+    const param = `stop_token_ids[${strange}]`;
+    const message = `${param}: ${tokens[strange]} is not in the vocabulary of ${info.vocabularySize} tokens`;
+    throw new LoquiError("invalid_request", message, { param });
+  }
+
+  return {
+    checkRoom: (tenant) => scheduler.checkRoom(tenant),
+    tokenize(text, param) {
+      // Tokenizing takes the event loop: what can't fit is not worth it.
+      const leastTokens = Math.ceil(Buffer.byteLength(text) / info.longestTokenBytes);
+      checkPromptFits(leastTokens, contextLength, param);
+      const tokens = engine.tokenize(text, true);
+      checkPromptFits(tokens.length, contextLength, param);
+      return tokens;
+    },
+    prepare(request) {
+      const grammar = structures.grammarOf(request);
+      const sampling = { ...samplingOf(request, samplingContext), grammar };
+      if (grammar !== undefined) checkBans(request, sampling);
+      checkStopTokens(request.stopTokenIds);
+      return {
+        grammar,
+        async run(options, call) {
+          const cacheScope = cacheScopeOf(request, call);
+          const stopTokens = new Set(request.stopTokenIds);
+          const promptTokens = options.prompts.reduce((sum, prompt) => sum + prompt.length, 0);
+          let begun = false;
+          const begin = () => {
+            if (!begun) call.begun({ promptTokens });
+            begun = true;
+          };
+
+          async function generate(prompt: Uint32Array, index: number) {
+            const output = options.output(index);
+            const decoder = engine.createTextDecoder(output.parsed);
+            const scanner = createStopScanner(request.stop);
+            let reasoningTokens = 0;
+            const result = await scheduler.run(
+              {
+                prompt,
+                sampling: { ...sampling, seed: choiceSeed(request.seed, index % options.choices) },
+                maxTokens: Math.min(options.maxTokens ?? contextLength, maxOutputTokens ?? contextLength),
+                tenant: call.tenant,
+                cacheScope,
+                ignoreEos: request.ignoreEos ?? false,
+                onToken(token) {
+                  begin();
+                  if (stopTokens.has(token)) return false;
+                  const deltas = output.push(scanner.push(decoder.push(token)));
+                  if (output.thinking) reasoningTokens += 1;
+                  options.onDeltas?.(index, deltas);
+                  return scanner.matched === undefined && !output.satisfied;
+                },
+              },
+              call.signal,
+            );
+            const rest = [...output.push(scanner.push(decoder.flush()) + scanner.flush()), ...output.end()];
+            const choice = { index, output, rest, result, reasoningTokens };
+            begin();
+            options.onEnd?.(choice);
+            return choice;
+          }
+
+          const prompts = options.prompts.flatMap((prompt) => new Array<Uint32Array>(options.choices).fill(prompt));
+          const choices = await Promise.all(prompts.map(generate));
+          return {
+            choices,
+            usage: usageOf(choices, options.choices),
+            timings: timingsOf(choices, options.choices),
+            totals: totalsOf(choices, options.choices),
+          };
+        },
+      };
+    },
+  };
+}
+
+/** Why a choice ended, by the scheduler's reason. */
+export const finishReasons = {
+  eos: FinishReason.STOP,
+  stopped: FinishReason.STOP,
+  length: FinishReason.LENGTH,
+} as const satisfies Record<GenerationResult["reason"], FinishReason>;
+
+/** A request that doesn't want its prompt's prefix reused gets a scope that nobody else has. */
+function cacheScopeOf(request: GenerationRequest, call: WorkerCall): string {
+  return request.cachePrompt === false ? randomUUID() : JSON.stringify([call.tenant, request.cacheSalt ?? ""]);
+}
