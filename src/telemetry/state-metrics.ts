@@ -17,6 +17,7 @@ export interface ModelStatus {
   readonly loads: number;
   readonly crashes: number;
   readonly hangs: number;
+  readonly oomKills: number;
   readonly restarts: number;
   readonly quarantines: number;
 }
@@ -96,6 +97,9 @@ export function createStateMetrics(registry: Registry, source: StateSource): voi
   total("loqui_model_loads_total", "Times that a model became ready.", (model) => model.loads);
   total("loqui_worker_crashes_total", "Times that the process of a model ended unasked.", (model) => model.crashes);
   total("loqui_worker_hangs_total", "How many of those were killed because they hung.", (model) => model.hangs);
+  total("loqui_worker_oom_kills_total", "How many of those the kernel killed for want of memory.", (model) => {
+    return model.oomKills;
+  });
   total("loqui_worker_restarts_total", "Times that it was started again after that.", (model) => model.restarts);
   total("loqui_inputs_quarantined_total", "Inputs that a worker died of twice.", (model) => model.quarantines);
 

@@ -57,7 +57,7 @@ describe("an input of which the worker dies twice", () => {
       let chunks = 0;
       const read = async () => {
         for await (const _ of client.streamChatCompletion(question("endless"))) {
-          if (++chunks === 2) signalWorker("endless", "SIGKILL");
+          if (++chunks === 2) signalWorker("endless", "SIGSEGV");
         }
       };
       await expect(read()).rejects.toMatchObject({ code: Code.Unavailable });
@@ -82,5 +82,36 @@ describe("an input of which the worker dies twice", () => {
     expect((await bystander).status).toBe(200);
     expect((await post(url, { model: "endless", seed: 1 })).status).toBe(422);
     expect((await post(url, { model: "endless", seed: 2, max_tokens: 3 })).status).toBe(200);
+  });
+});
+
+describe("a worker that somebody kills while it answers", () => {
+  it.each(["SIGKILL", "SIGTERM"] as const)("by %s: nothing is held against the input", async (signal) => {
+    const { url } = running;
+    const client = grpcClient(url);
+    for (let time = 1; time <= 3; time++) {
+      let chunks = 0;
+      const read = async () => {
+        for await (const _ of client.streamChatCompletion(question("endless"))) {
+          if (++chunks === 2) signalWorker("endless", signal);
+        }
+      };
+      await expect(read()).rejects.toMatchObject({ code: Code.Unavailable });
+    }
+    const metrics = await (await fetch(`${url}/metrics`)).text();
+    expect(metrics).toContain('loqui_worker_crashes_total{model="endless"} 3\n');
+    expect(metrics).toContain('loqui_worker_oom_kills_total{model="endless"} 0\n');
+    expect(metrics).toContain('loqui_inputs_quarantined_total{model="endless"} 0\n');
+  });
+
+  it("before the first byte: the request ends after two tries, the next is taken", async () => {
+    const { url } = running;
+    const answer = post(url, { model: "endless" });
+    await killInFlight(url, "endless", "SIGKILL");
+    await killInFlight(url, "endless", "SIGKILL");
+    expect((await answer).status).toBe(503);
+    const next = await post(url, { model: "endless", stream: true });
+    expect(next.status).toBe(200);
+    await next.body?.cancel();
   });
 });

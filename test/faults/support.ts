@@ -58,16 +58,17 @@ export async function until(what: string, condition: () => boolean | Promise<boo
 }
 
 /**
- * Kills a model's worker when a request is in flight there, and waits until
- * another is ready, for which the request is sent again.
+ * Ends a model's worker when a request is in flight there, as a fault in native
+ * code does it unless another signal is named, and waits until another is
+ * ready, for which the request is sent again.
  */
-export async function killInFlight(url: string, model: string): Promise<void> {
+export async function killInFlight(url: string, model: string, signal: NodeJS.Signals = "SIGSEGV"): Promise<void> {
   const pid = workerOf(model);
   if (pid === undefined) throw new Error(`no worker of ${model}`);
   // The request has reached the worker some milliseconds after it is counted.
   await until("a request is in flight", async () => (await modelOf(url, model)).in_flight > 0);
   await pause(300);
-  process.kill(pid, "SIGKILL");
+  process.kill(pid, signal);
   await until("another worker is ready", async () => {
     const now = workerOf(model);
     return now !== undefined && now !== pid && (await modelOf(url, model)).state === "ready";

@@ -29,7 +29,7 @@ import { workerConfig } from "./worker-config.ts";
 import { ConnectionLost, callWorker } from "./worker-connection.ts";
 import { countEvent, type WorkerCounts } from "./worker-counts.ts";
 import { logEvent } from "./worker-log.ts";
-import { startWorkerProcess } from "./worker-process.ts";
+import { startWorkerProcess, type WorkerExit } from "./worker-process.ts";
 
 /** A model on this machine, in a process of its own. */
 export interface WorkerBackend extends Backend {
@@ -104,13 +104,14 @@ const maxMisses = 3;
  * tried once more, alone ({@link createTurns}); if the worker dies again, or
  * the answer had begun, it ends with `worker_crashed`. An input whose worker
  * dies a second time, and of it alone, is refused from then on
- * ({@link createSuspects}). A worker that hangs is killed, which is a crash.
+ * ({@link createSuspects}), unless somebody else killed it. A worker that hangs
+ * is killed, which is a crash.
  */
 export function createWorkerBackend(options: WorkerBackendOptions): WorkerBackend {
   const { config, drainMs = 30_000 } = options;
   const log = options.log.child({ model: config.id });
   const turns = createTurns();
-  let counts: WorkerCounts = { loads: 0, crashes: 0, hangs: 0, restarts: 0, quarantines: 0 };
+  let counts: WorkerCounts = { loads: 0, crashes: 0, hangs: 0, oomKills: 0, restarts: 0, quarantines: 0 };
   const suspects = createSuspects();
   // All who wait find a sequence or a place in the queue when the worker is ready.
   const { max_queue, sequences } = config.parameters;
@@ -181,13 +182,13 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
       log.warn({ code }, `a call can't reach the worker: ${why}`);
       throw new LoquiError("overloaded", why, { cause: lost });
     }
-    const gone = await goneWithin(worker, exitGraceMs);
+    const exit = await exitWithin(worker, exitGraceMs);
     if (disposed || supervisor.state === "unloading" || supervisor.state === "available") {
       return unavailable("it was unloaded");
     }
     if (!lost.connected) return call.misses <= maxMisses ? undefined : unavailable("it can't be reached");
-    if (!gone) return new LoquiError("internal", "the worker broke the connection", { cause: lost });
-    onDeath();
+    if (exit === undefined) return new LoquiError("internal", "the worker broke the connection", { cause: lost });
+    if (exit.reason !== "killed") onDeath();
     if (!call.answered && !call.suspect) return undefined;
     return new LoquiError("worker_crashed", `the worker of the model ${config.id} died while it answered`, {
       cause: lost,
@@ -396,13 +397,14 @@ function recordTotals(record: RequestRecord, totals: Complete, waitedMs: number)
   record.firstTokenMs ??= waitedMs + totals.firstTokenMs;
 }
 
-async function goneWithin(worker: ReadyWorker, ms: number): Promise<boolean> {
+/** How the worker's process ended; undefined where it has not after that time. */
+async function exitWithin(worker: ReadyWorker, ms: number): Promise<WorkerExit | undefined> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms);
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
   });
   try {
-    return await Promise.race([worker.process.exited.then(() => true), late]);
+    return await Promise.race([worker.process.exited, late]);
   } finally {
     clearTimeout(timer);
   }

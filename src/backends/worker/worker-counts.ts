@@ -1,4 +1,5 @@
 import type { WorkerEvent } from "./worker-backend.ts";
+import type { WorkerExit } from "./worker-process.ts";
 
 /** What has become of a model's processes since the server started. */
 export interface WorkerCounts {
@@ -8,6 +9,8 @@ export interface WorkerCounts {
   readonly crashes: number;
   /** How many of those were killed because they hung. */
   readonly hangs: number;
+  /** How many of them the kernel killed for want of memory. */
+  readonly oomKills: number;
   /** Times that one was started after such an end. */
   readonly restarts: number;
   /** Inputs that were put into quarantine. */
@@ -22,14 +25,23 @@ export function countEvent(counts: WorkerCounts, event: WorkerEvent): WorkerCoun
     case "ready":
       return { ...counts, loads: counts.loads + 1 };
     case "crashed":
-      return { ...counts, crashes: counts.crashes + 1, hangs: counts.hangs + (event.exit.hung ? 1 : 0) };
+      return countExit(counts, event.exit);
     case "quarantined":
       return { ...counts, quarantines: counts.quarantines + 1 };
     case "failed":
-      return event.exit === undefined ? counts : { ...counts, crashes: counts.crashes + 1 };
+      return event.exit === undefined ? counts : countExit(counts, event.exit);
     case "stopped":
       return counts;
     default:
       return event satisfies never;
   }
+}
+
+function countExit(counts: WorkerCounts, { reason }: WorkerExit): WorkerCounts {
+  return {
+    ...counts,
+    crashes: counts.crashes + 1,
+    hangs: counts.hangs + (reason === "hung" ? 1 : 0),
+    oomKills: counts.oomKills + (reason === "out_of_memory" ? 1 : 0),
+  };
 }

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { withoutPaths } from "../../error-trace.ts";
 import { isErrorKind, LoquiError } from "../../errors.ts";
 import type { WorkerConfig, WorkerInfo, WorkerLoad, WorkerMessage, WorkerOrder } from "../../worker/ipc.ts";
+import { oomKills } from "./oom-kills.ts";
 import { createWatchdog } from "./watchdog.ts";
 
 /** A worker's process, from its start to its end. */
@@ -31,24 +32,39 @@ export interface WorkerProcess {
   kill(): void;
 }
 
+/** Why a worker's process ended unasked. */
+export type ExitReason =
+  /** Of its own doing, as far as can be told: a fatal signal, an exit code, or it could not be started. */
+  | "crashed"
+  /** Killed by the watchdog. */
+  | "hung"
+  /** Killed by the kernel for want of memory. */
+  | "out_of_memory"
+  /** Killed by somebody else. What it was working on is not to blame. */
+  | "killed";
+
 /** The end of a worker's process. */
 export class WorkerExit extends Error {
   override readonly name = "WorkerExit";
   /** The last lines that it wrote. */
   readonly lines: readonly string[];
-  /** Whether it was killed because it hung. */
-  readonly hung: boolean;
+  readonly reason: ExitReason;
 
   constructor(
     how: string,
     lines: readonly string[],
-    { cause, hung = false }: { cause?: unknown; hung?: boolean } = {},
+    { cause, reason = "crashed" }: { cause?: unknown; reason?: ExitReason } = {},
   ) {
     super(`the worker ${how}`, { cause });
     this.lines = lines;
-    this.hung = hung;
+    this.reason = reason;
   }
 }
+
+/** Signals with which the kernel or the C library ends a process for what it did itself. */
+const ownSignals: ReadonlySet<string> = new Set([
+  ...["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS", "SIGXCPU", "SIGXFSZ", "SIGSTKFLT"],
+]);
 
 /** A line that a worker wrote, without paths. On stderr come its own errors, and what the runtime logs from warnings up. */
 export type LineSink = (line: string, stream: "stdout" | "stderr") => void;
@@ -78,6 +94,7 @@ export function startWorkerProcess(
     // A worker in the folder where the server was started would keep a removed folder or a mount busy.
     cwd: "/",
   });
+  const oomKillsBefore = oomKills();
   const lines: string[] = [];
   const keep: LineSink = (written, stream) => {
     const line = withoutPaths(written, config.model.path);
@@ -102,7 +119,7 @@ export function startWorkerProcess(
       child.kill("SIGKILL");
     },
   });
-  const exited = exitOf(child, lines, () => hang);
+  const exited = exitOf(child, lines, oomKillsBefore, () => hang);
   exited.then(watchdog.end);
   const ready = readinessOf(child, exited);
   let load: WorkerLoad | undefined;
@@ -134,16 +151,36 @@ export function startWorkerProcess(
   };
 }
 
-function exitOf(child: ChildProcess, lines: readonly string[], hang: () => string | undefined): Promise<WorkerExit> {
+function exitOf(
+  child: ChildProcess,
+  lines: readonly string[],
+  oomKillsBefore: number | undefined,
+  hang: () => string | undefined,
+): Promise<WorkerExit> {
   return new Promise((resolve) => {
     child.once("error", (error) => resolve(new WorkerExit("could not be started", lines, { cause: error })));
     // `close` comes after `exit`, when what it wrote has been read.
     child.once("close", (code, signal) => {
       const why = hang();
-      if (why !== undefined) return resolve(new WorkerExit(`hung and was killed: ${why}`, lines, { hung: true }));
-      resolve(new WorkerExit(signal === null ? `ended with code ${code}` : `was ended by ${signal}`, lines));
+      if (why !== undefined) return resolve(new WorkerExit(`hung and was killed: ${why}`, lines, { reason: "hung" }));
+      if (signal === null) return resolve(new WorkerExit(`ended with code ${code}`, lines));
+      const reason = reasonOf(signal, oomKillsBefore);
+      const how = reason === "out_of_memory" ? "was killed by the kernel for want of memory" : `was ended by ${signal}`;
+      resolve(new WorkerExit(how, lines, { reason }));
     });
   });
+}
+
+/**
+ * SIGKILL is the out-of-memory killer's, where it has killed since the process
+ * was started; where nobody counts what it kills, it may have been.
+ */
+function reasonOf(signal: NodeJS.Signals, oomKillsBefore: number | undefined): ExitReason {
+  if (ownSignals.has(signal)) return "crashed";
+  if (signal !== "SIGKILL") return "killed";
+  const now = oomKills();
+  if (now === undefined || oomKillsBefore === undefined) return "crashed";
+  return now > oomKillsBefore ? "out_of_memory" : "killed";
 }
 
 function readinessOf(child: ChildProcess, exited: Promise<WorkerExit>): Promise<WorkerInfo> {
