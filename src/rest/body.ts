@@ -1,7 +1,7 @@
 import type { Readable, Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { LoquiError } from "../errors.ts";
-import { type HttpRequest, headerOf } from "./http.ts";
+import { type HttpRequest, headerOf, wantBody } from "./http.ts";
 
 /** The bounds of a request's body. */
 export interface BodyLimits {
@@ -75,6 +75,7 @@ export async function readBody(
     fail(new LoquiError("invalid_request", `the request body can't be decoded: ${error.message}`, { cause: error }));
   const timer = setTimeout(() => fail(new BodyTimeout(limits.timeoutMs)), limits.timeoutMs);
 
+  wantBody(request);
   if (request.destroyed) leave();
   request.on("error", leave);
   request.on("close", leave);

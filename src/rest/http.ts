@@ -47,6 +47,22 @@ export function mediaTypeOf(request: HttpRequest): MediaType | undefined {
   return { type: type.trim().toLowerCase(), parameters };
 }
 
+const continuations = new WeakMap<HttpRequest, () => void>();
+
+/** Remembers how a client that waits for it (`Expect: 100-continue`) is told to send its body. */
+export function onBodyWanted(request: HttpRequest, tell: () => void): void {
+  continuations.set(request, tell);
+}
+
+/**
+ * Tells a client that waits for it to send its body. Called by whoever is about
+ * to read it: after everything that a request can be refused for by its header.
+ */
+export function wantBody(request: HttpRequest): void {
+  continuations.get(request)?.();
+  continuations.delete(request);
+}
+
 /** Whether a request announces a body, be it empty. */
 export function announcesBody(request: HttpRequest): boolean {
   if ("stream" in request) return !request.stream.endAfterHeaders;

@@ -2,7 +2,7 @@ import { createRegistry, type DescMessage, type DescMethod, type MessageShape } 
 import { type ContextValues, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
-import { type ErrorKind, toLoquiError } from "../errors.ts";
+import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall, Protocol } from "../request-context.ts";
 import { watchReader } from "../rest/slow-reader.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
@@ -11,11 +11,11 @@ import { kindOfStatus, toConnectError } from "./connect-errors.ts";
 import {
   dropEndlessTimeout,
   isGrpc,
+  isRpc,
   offerEncodings,
   readableGrpcMessage,
   refuseSlowBody,
-  refuseUnknownConnect,
-  refuseUnknownGrpc,
+  sendRefusal,
 } from "./grpc-http.ts";
 import { gzip } from "./gzip.ts";
 import {
@@ -28,6 +28,7 @@ import {
   pathOf,
   sendEmpty,
   targetOf,
+  wantBody,
 } from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
 import { inPieces } from "./pieces.ts";
@@ -37,8 +38,15 @@ import { createRpcHandlers } from "./rpc-handlers.ts";
 type NodeServerResponse = Parameters<typeof universalResponseToNodeResponse>[1];
 type Message = MessageShape<DescMessage>;
 
-/** Lets a call in before its body is read, and says whose it is. Throws the refusal as a LoquiError. */
-export type AdmitCall = (request: HttpRequest, response: HttpResponse, method: DescMethod) => Promise<Caller>;
+/**
+ * Lets a call in before its body is read, and says whose it is; `method` is
+ * undefined where there is none of that name. Throws the refusal as a LoquiError.
+ */
+export type AdmitCall = (
+  request: HttpRequest,
+  response: HttpResponse,
+  method: DescMethod | undefined,
+) => Promise<Caller>;
 
 /** A call that was answered without coming to the dispatcher. */
 export interface RefusedCall {
@@ -127,11 +135,8 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     const path = pathOf(request);
     const handler = handlers.get(path);
     if (handler === undefined) {
-      if (!refuseUnknownGrpc(request, response) && !refuseUnknownConnect(request, response)) {
-        return options.fallback(request, response);
-      }
-      const requestId = String(response.getHeader("x-request-id"));
-      options.onRefused({ requestId, protocol: protocolOf(request), path, kind: "unimplemented" });
+      if (isRpc(request)) void refuseUnknown(request, response, options);
+      else options.fallback(request, response);
       return;
     }
     const arrival = arrive(request, response, handler.method, options);
@@ -148,6 +153,21 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
       else sendEmpty(response, 500);
     });
   };
+}
+
+/** Answers a call of a method that there isn't, to those who may know that. */
+async function refuseUnknown(
+  request: HttpRequest,
+  response: HttpResponse,
+  { admit, onRefused }: Pick<ConnectAdapterOptions, "admit" | "onRefused">,
+): Promise<void> {
+  const requestId = String(response.getHeader("x-request-id"));
+  const path = pathOf(request);
+  const unknown = new LoquiError("unimplemented", `${path.slice(1)} is not implemented`);
+  const refusal = await admit(request, response, undefined).then(() => unknown, toLoquiError);
+  onRefused({ requestId, protocol: protocolOf(request), path, kind: refusal.kind });
+  // 404, not 501: it is the path that isn't there.
+  sendRefusal(request, response, toConnectError(refusal), refusal === unknown ? 404 : refusal.http);
 }
 
 function originForm(request: HttpRequest): string {
@@ -171,10 +191,20 @@ async function answer(
     return;
   }
   // A body that is not read to its end is discarded later; destroyed, it would block the connection.
-  const reply = await handler({ ...call, body: request.iterator({ destroyOnReturn: false }) });
+  const reply = await handler({ ...call, body: bodyOf(request) });
   arrival.trailer = reply.trailer;
   const body = reply.body === undefined ? {} : { body: inPieces(reply.body) };
   await universalResponseToNodeResponse({ ...reply, ...body }, response as NodeServerResponse);
+}
+
+/** The bytes of a request, asked for when they are first read. */
+function bodyOf(request: HttpRequest): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      wantBody(request);
+      return request.iterator({ destroyOnReturn: false });
+    },
+  };
 }
 
 function arrive(

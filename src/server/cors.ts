@@ -44,8 +44,8 @@ export interface OriginPolicy {
   apply(request: HttpRequest, response: HttpResponse): void;
   /** Whether a request only asks what a page may send. */
   isPreflight(request: HttpRequest): boolean;
-  /** Answers a preflight: with what the page may send, or 403. */
-  answerPreflight(request: HttpRequest, response: HttpResponse): void;
+  /** Answers a preflight: with what the page may send, or 403; then it says why. */
+  answerPreflight(request: HttpRequest, response: HttpResponse): LoquiError | undefined;
 }
 
 /** `allowed`: origins such as `https://app.example`, or `*` for all of them. */
@@ -70,7 +70,7 @@ export function createOriginPolicy(allowed: readonly string[]): OriginPolicy {
     refusal(request) {
       const origin = headerOf(request, "origin");
       if (origin === undefined || isAllowed(origin) || isOwn(origin, authorityOf(request))) return undefined;
-      return new LoquiError("origin_refused", "requests from this origin are not allowed");
+      return originRefused();
     },
     isPreflight(request) {
       const { headers } = request;
@@ -79,7 +79,7 @@ export function createOriginPolicy(allowed: readonly string[]): OriginPolicy {
     answerPreflight(request, response) {
       if (!isAllowed(headerOf(request, "origin") ?? "")) {
         sendEmpty(response, 403);
-        return;
+        return originRefused();
       }
       apply(request, response);
       const asked = (headerOf(request, "access-control-request-headers") ?? "").split(",").map((name) => name.trim());
@@ -90,8 +90,13 @@ export function createOriginPolicy(allowed: readonly string[]): OriginPolicy {
       response.setHeader("access-control-max-age", String(maxAgeSeconds));
       response.setHeader("vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers");
       sendEmpty(response, 204);
+      return undefined;
     },
   };
+}
+
+function originRefused(): LoquiError {
+  return new LoquiError("origin_refused", "requests from this origin are not allowed");
 }
 
 /**

@@ -27,8 +27,11 @@ export interface GateOptions {
  * protocols; each sends the refusal in its own shape.
  */
 export interface Gate {
-  /** Answers a preflight, which asks for nothing but CORS, and says so; leaves every other request alone. */
-  preflight(request: HttpRequest, response: HttpResponse): boolean;
+  /**
+   * Answers a preflight, which asks for nothing but CORS, and says why where it
+   * refuses. Undefined for every other request, which it leaves alone.
+   */
+  preflight(request: HttpRequest, response: HttpResponse): { readonly refusal: LoquiError | undefined } | undefined;
   /** Why the request must not even see `/livez`: its host or its origin. Undefined where it may. */
   strange(request: HttpRequest): LoquiError | undefined;
   /**
@@ -108,10 +111,11 @@ export function createGate(options: GateOptions): Gate {
   return {
     strange,
     preflight(request, response) {
-      if (!origins.isPreflight(request)) return false;
-      if (hosts.refusal(request) === undefined) origins.answerPreflight(request, response);
-      else sendEmpty(response, 403);
-      return true;
+      if (!origins.isPreflight(request)) return undefined;
+      const refusal = hosts.refusal(request);
+      if (refusal === undefined) return { refusal: origins.answerPreflight(request, response) };
+      sendEmpty(response, 403);
+      return { refusal };
     },
     enter(request, response, methods) {
       return pass(request, response, methods.length === 0 ? ["key"] : methods.map(neededBy));

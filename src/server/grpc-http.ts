@@ -1,5 +1,7 @@
-import { grpcCode } from "../errors.ts";
-import { type HttpRequest, type HttpResponse, headerOf, pathOf, sendEmpty, sendJson } from "./http.ts";
+import { Code, ConnectError } from "@connectrpc/connect";
+import { errorToJson } from "@connectrpc/connect/protocol-connect";
+import { setTrailerStatus } from "@connectrpc/connect/protocol-grpc";
+import { type HttpRequest, type HttpResponse, headerOf, sendEmpty, sendJson } from "./http.ts";
 
 /**
  * gRPC allows timeouts of up to 99,999,999 hours. Connect would start a timer
@@ -30,7 +32,7 @@ export function offerEncodings(request: HttpRequest, response: HttpResponse): vo
 
 /** Whether a request is gRPC by its content type; gRPC-Web is not. */
 export function isGrpc(request: HttpRequest): boolean {
-  return /^application\/grpc(\+|;|$)/i.test(headerOf(request, "content-type") ?? "");
+  return /^application\/grpc(\+|;|$)/i.test(contentTypeOf(request));
 }
 
 /**
@@ -52,40 +54,36 @@ function encodeGrpcMessage(message: string): string {
   return message.replace(/[^ -$&-~]+/gu, encodeURIComponent);
 }
 
-/** Answers a gRPC call of an unknown method; a client could not make sense of a REST error. */
-export function refuseUnknownGrpc(request: HttpRequest, response: HttpResponse): boolean {
+/** Whether a request is a call by gRPC, gRPC-Web or Connect, as far as that can be told from one of REST. */
+export function isRpc(request: HttpRequest): boolean {
   if (request.method !== "POST") return false;
-  return sendGrpcStatus(request, response, grpcCode.unimplemented, `${pathOf(request).slice(1)} is not implemented`);
-}
-
-/** Ends a call of gRPC or gRPC-Web with a status and nothing else; false for what is neither. */
-function sendGrpcStatus(request: HttpRequest, response: HttpResponse, code: number, message: string): boolean {
-  const type = headerOf(request, "content-type") ?? "";
-  if (!/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
-  sendEmpty(response, 200, {
-    "content-type": type,
-    "grpc-status": String(code),
-    "grpc-message": encodeGrpcMessage(message),
-  });
-  return true;
+  const isConnect = headerOf(request, "connect-protocol-version") !== undefined;
+  return isConnect || /^application\/(grpc(-web)?(\+|;|$)|connect\+|proto(;|$))/i.test(contentTypeOf(request));
 }
 
 /**
- * The same for Connect, where its request can be told from one of REST. A
- * stream's refusal has no body: there the status stands for the code.
+ * Answers a call with an error and nothing else, in the shape of its protocol.
+ * A stream of Connect's gets no body: there the HTTP status stands for the code.
  */
-export function refuseUnknownConnect(request: HttpRequest, response: HttpResponse): boolean {
-  const type = headerOf(request, "content-type") ?? "";
-  const streams = /^application\/connect\+/i.test(type);
-  const unary = headerOf(request, "connect-protocol-version") !== undefined || /^application\/proto(;|$)/i.test(type);
-  if (request.method !== "POST" || !(streams || unary)) return false;
-  if (streams) sendEmpty(response, 404);
-  else
-    sendJson(request, response, 404, {
-      code: "unimplemented",
-      message: `${pathOf(request).slice(1)} is not implemented`,
-    });
+export function sendRefusal(request: HttpRequest, response: HttpResponse, error: ConnectError, status: number): void {
+  if (sendGrpcStatus(request, response, error)) return;
+  for (const [name, value] of error.metadata) response.setHeader(name, value);
+  if (/^application\/connect\+/i.test(contentTypeOf(request))) sendEmpty(response, status);
+  else sendJson(request, response, status, errorToJson(error, undefined));
+}
+
+/** Ends a call of gRPC or gRPC-Web with a status and nothing else; false for what is neither. */
+function sendGrpcStatus(request: HttpRequest, response: HttpResponse, error: ConnectError): boolean {
+  const type = contentTypeOf(request);
+  if (!/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
+  const trailers = Object.fromEntries(setTrailerStatus(new Headers(), error));
+  const message = encodeGrpcMessage(error.rawMessage);
+  sendEmpty(response, 200, { ...trailers, "content-type": type, "grpc-message": message });
   return true;
+}
+
+function contentTypeOf(request: HttpRequest): string {
+  return headerOf(request, "content-type") ?? "";
 }
 
 /**
@@ -95,6 +93,6 @@ export function refuseUnknownConnect(request: HttpRequest, response: HttpRespons
 export function refuseSlowBody(request: HttpRequest, response: HttpResponse, timeoutMs: number): void {
   if (response.headersSent) return;
   const message = `the request body did not arrive within ${timeoutMs} ms`;
-  if (sendGrpcStatus(request, response, grpcCode.deadlineExceeded, message)) return;
+  if (sendGrpcStatus(request, response, new ConnectError(message, Code.DeadlineExceeded))) return;
   sendJson(request, response, 408, { code: "deadline_exceeded", message });
 }

@@ -1,6 +1,27 @@
-import { breakOff, discardBody, type HttpRequest, type HttpResponse, headerOf, send, targetOf } from "../rest/http.ts";
+import {
+  announcesBody,
+  breakOff,
+  discardBody,
+  type HttpRequest,
+  type HttpResponse,
+  headerOf,
+  onBodyWanted,
+  send,
+  targetOf,
+  wantBody,
+} from "../rest/http.ts";
 
-export { breakOff, discardBody, type HttpRequest, type HttpResponse, headerOf, targetOf };
+export {
+  announcesBody,
+  breakOff,
+  discardBody,
+  type HttpRequest,
+  type HttpResponse,
+  headerOf,
+  onBodyWanted,
+  targetOf,
+  wantBody,
+};
 
 /** Answers a request. Neither throws nor rejects: what goes wrong is a response. */
 export type HttpHandler = (request: HttpRequest, response: HttpResponse) => void;

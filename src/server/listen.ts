@@ -4,7 +4,7 @@ import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import type { Logger } from "../telemetry/log.ts";
 import type { RejectSink } from "../telemetry/rejections.ts";
 import { affordableConnections, fileLimit } from "./file-limit.ts";
-import type { HttpHandler, HttpRequest, HttpResponse } from "./http.ts";
+import { announcesBody, type HttpHandler, type HttpRequest, type HttpResponse, onBodyWanted } from "./http.ts";
 import { createHttp1Connections } from "./http1-connections.ts";
 import { createHttp2Sessions } from "./http2-sessions.ts";
 import type { ServerLimits } from "./limits.ts";
@@ -95,9 +95,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     });
     server.on("checkContinue", (request: HttpRequest, response: HttpResponse) => {
       if (!admit(request, response)) return;
-      // Without the interim response the handler's refusal, by Content-Length, comes before the body.
-      if (Number(request.headers["content-length"] ?? 0) <= limits.maxRequestBytes) response.writeContinue();
-      else if (request.httpVersionMajor === 1) response.setHeader("connection", "close");
+      holdContinue(request, response, limits.maxRequestBytes);
       options.handler(request, response);
     });
   }
@@ -183,6 +181,23 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       sessions.destroy();
     },
   };
+}
+
+/**
+ * Has a client that waits for `100 Continue` wait until its body is wanted: a
+ * request that is refused by its header, for want of a key say, gets the refusal
+ * instead. Whether its client sends the body then is anybody's guess, so that
+ * HTTP/1.1 closes the connection (RFC 9110, section 10.1.1).
+ */
+function holdContinue(request: HttpRequest, response: HttpResponse, maxBytes: number): void {
+  const closes = request.httpVersionMajor === 1 && announcesBody(request);
+  if (closes) response.setHeader("connection", "close");
+  if (Number(request.headers["content-length"] ?? 0) > maxBytes) return;
+  onBodyWanted(request, () => {
+    if (response.headersSent || response.destroyed) return;
+    if (closes) response.removeHeader("connection");
+    response.writeContinue();
+  });
 }
 
 function maxConnections({ maxConnections: wanted }: ServerLimits, log: Logger): number {

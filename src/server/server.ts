@@ -132,7 +132,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
   const adapter = createConnectAdapter({
     dispatcher,
     limits,
-    admit: (request, response, method) => gate.enter(request, response, [method]),
+    admit: (request, response, method) => gate.enter(request, response, method === undefined ? [] : [method]),
     fallback(request, response) {
       const refusal = gate.strange(request);
       if (refusal === undefined) return probes(request, response);
@@ -152,7 +152,9 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     limits,
     handler: inFlight.track((request, response) => {
       response.setHeader("x-request-id", requestIdFrom(headerOf(request, "x-request-id")));
-      if (gate.preflight(request, response)) return;
+      const preflight = gate.preflight(request, response);
+      if (preflight?.refusal !== undefined) refused(request, response, preflight.refusal);
+      if (preflight !== undefined) return;
       origins.apply(request, response);
       adapter(request, response);
     }),

@@ -1,5 +1,7 @@
+import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp } from "node:net";
+import { text } from "node:stream/consumers";
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -11,6 +13,7 @@ import { ModelService } from "../../gen/loqui/v1/model_pb.ts";
 import { RerankService } from "../../gen/loqui/v1/rerank_pb.ts";
 import { SpeechService } from "../../gen/loqui/v1/speech_pb.ts";
 import { accessOf } from "../../src/server/method-access.ts";
+import { detailOf, grpcError, grpcJsClient } from "../server/grpc-js-client.ts";
 import type { TestServer } from "../server/test-server.ts";
 import { calls, type Headers, pathOf, plainKey, startAccessServer, testKey } from "./access-server.ts";
 
@@ -179,6 +182,114 @@ describe("the body is not read before the refusal", () => {
   it("a wrong key without a body read: REST", async () => {
     const answer = await ask("/v1/chat/completions", "application/json", "Authorization: Bearer wrong\r\n");
     expect(answer).toMatch(/^HTTP\/1\.1 401 [\s\S]*the API key is not valid/);
+  });
+});
+
+describe("an unknown method", () => {
+  const nothing = "/loqui.v1.ChatService/Nothing";
+
+  it.each([
+    ["application/grpc", 200, { "grpc-status": "16" }, { "grpc-status": "12" }],
+    ["application/grpc-web+proto", 200, { "grpc-status": "16" }, { "grpc-status": "12" }],
+    ["application/proto", 401, {}, {}],
+    ["application/connect+json", 401, {}, {}],
+  ])("%s without a key is unauthenticated, with one it is unimplemented", async (type, status, without, with_) => {
+    const session = connectHttp2(server.url);
+    const ask = async (headers: Headers) => {
+      const stream = session.request({ ":method": "POST", ":path": nothing, "content-type": type, ...headers });
+      const [received] = await once(stream, "response");
+      return { received: received as Record<string, unknown>, body: await text(stream) };
+    };
+    const refused = await ask({});
+    expect(refused.received).toMatchObject({ ":status": status, "www-authenticate": "Bearer", ...without });
+    const known = await ask(bearer("reader"));
+    expect(known.received).toMatchObject({ ":status": status === 200 ? 200 : 404, ...with_ });
+    if (type === "application/proto") {
+      expect(JSON.parse(refused.body)).toMatchObject({ code: "unauthenticated", details: [{}] });
+      expect(JSON.parse(known.body)).toMatchObject({ code: "unimplemented" });
+    }
+    session.destroy();
+    const protocol = /grpc-web|grpc|connect/.exec(type)?.[0] ?? "connect";
+    // Connections that the tests before this broke off may be told late.
+    const calls = rejected.filter((reason) => !reason.startsWith("undefined "));
+    expect(calls).toEqual([`${protocol} unauthenticated`, `${protocol} unimplemented`]);
+  });
+
+  it("says why by gRPC as known ones do", async () => {
+    using client = grpcJsClient(server);
+    const known = ChatService.method.tokenize;
+    const unknown = { ...known, name: "Nothing" } as typeof known;
+    const error = await grpcError(client.unary(unknown, {}));
+    expect(error).toMatchObject({ code: 16, details: expect.stringMatching(/^an API key is needed: send it as `/) });
+    expect(detailOf(error)?.kind).toBe("unauthenticated");
+  });
+});
+
+describe("Expect: 100-continue", () => {
+  /** Sends a header that asks whether to send the body; gives back all that comes until the server closes. */
+  async function ask(path: string, type: string, more = "", body = ""): Promise<string> {
+    const socket = connectTcp(server.port, server.host);
+    let received = "";
+    socket.on("data", (data) => {
+      const asked = received.includes("100 Continue");
+      received += data;
+      if (!asked && received.includes("100 Continue")) socket.write(body);
+    });
+    socket.write(
+      `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${type}\r\nContent-Length: ${body.length || 1000}\r\nExpect: 100-continue\r\n${more}\r\n`,
+    );
+    await once(socket, "close");
+    return received;
+  }
+  const key = `Authorization: Bearer ${plainKey("user")}\r\n`;
+
+  it.each([
+    ["REST", "/v1/chat/completions", "application/json", "HTTP/1.1 401 "],
+    ["REST, an unknown path", "/nowhere", "application/json", "HTTP/1.1 401 "],
+    ["Connect", unary, "application/json", "HTTP/1.1 401 "],
+    ["gRPC-Web", unary, "application/grpc-web+proto", "HTTP/1.1 200 "],
+    ["Connect, an unknown method", "/a.B/C", "application/proto", "HTTP/1.1 401 "],
+    ["a probe", "/livez", "application/json", "HTTP/1.1 405 "],
+  ])("%s: without a key the body is not asked for, and the connection ends", async (_, path, type, first) => {
+    const received = await ask(path, type);
+    expect(received.startsWith(first)).toBe(true);
+    expect(received).not.toContain("100 Continue");
+    expect(received).toMatch(/\r\nconnection: close\r\n/i);
+  });
+
+  it.each([
+    ["an unknown path", "/nowhere", "application/json", 404],
+    ["another media type", "/v1/chat/completions", "text/plain", 415],
+  ])("%s: nor with a key where the header says enough", async (_, path, type, status) => {
+    const received = await ask(path, type, key);
+    expect(received.startsWith(`HTTP/1.1 ${status} `)).toBe(true);
+    expect(received).not.toContain("100 Continue");
+  });
+
+  it.each([
+    ["REST", "/v1/chat/completions", '{"model":"echo","messages":[{"role":"user","content":"hi"}]}'],
+    ["Connect", unary, '{"model":"echo","messages":[{"role":"CHAT_ROLE_USER","content":{"text":"hi"}}]}'],
+  ])("%s: with a key it is asked for, and the connection stays", async (_, path, body) => {
+    const received = await ask(path, "application/json", `${key}Connection: close\r\n`, body);
+    expect(received).toMatch(/^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK\r\n/);
+  });
+
+  it("gRPC over HTTP/2: without a key no `100`, with one the body is asked for", async () => {
+    const session = connectHttp2(server.url);
+    const call = (headers: Headers) => {
+      const path = { ":method": "POST", ":path": unary, "content-type": "application/grpc" };
+      return session.request({ ...path, expect: "100-continue", ...headers });
+    };
+    const refused = call({});
+    let continued = false;
+    refused.on("continue", () => {
+      continued = true;
+    });
+    refused.resume();
+    expect((await once(refused, "trailers"))[0]).toMatchObject({ "grpc-status": "16" });
+    expect(continued).toBe(false);
+    await once(call(bearer("user")), "continue");
+    session.destroy();
   });
 });
 

@@ -93,6 +93,18 @@ describe("no origin allowed", () => {
     expect(Object.keys(answer.headers).filter((name) => name.startsWith("access-control"))).toEqual([]);
   });
 
+  test("a refused preflight is counted, by why", async () => {
+    const rejected: unknown[] = [];
+    await using counting = await startTestServer({ onRejected: (...rejection) => rejected.push(rejection) });
+    const headers = { "access-control-request-method": "POST" };
+    await ask(counting, rest, "OPTIONS", { ...headers, origin: foreign });
+    await ask(counting, rest, "OPTIONS", { ...headers, origin: foreign, host: "evil.example" });
+    expect(rejected).toEqual([
+      ["origin_refused", "rest"],
+      ["host_refused", "rest"],
+    ]);
+  });
+
   test("OPTIONS that is no preflight goes to REST", async () => {
     expect((await ask(server, rest, "OPTIONS", {})).status).toBe(404);
   });
