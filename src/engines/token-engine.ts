@@ -1,3 +1,5 @@
+import { LoquiError } from "../errors.ts";
+
 /**
  * What the scheduler needs of a runtime that decodes token sequences in
  * batches. An engine knows tokens, KV cells and logits; it knows nothing of
@@ -33,7 +35,16 @@ export interface TokenEngine extends AsyncDisposable {
    * good until the next decode. Not reentrant.
    */
   decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]>;
-  /** Draws one token. Several draws of one decode may run at the same time. */
+  /**
+   * Changes a sampler between two draws; its random stream, its window and its
+   * grammar go on. Throws {@link GrammarDeadEnd} for tokens that the grammar
+   * doesn't allow.
+   */
+  changeSampler(sampler: Sampler, change: SamplerChange): void;
+  /**
+   * Draws one token. Several draws of one decode may run at the same time.
+   * Throws {@link GrammarDeadEnd} where the grammar allows none that may be drawn.
+   */
   sample(logits: LogitsHandle, sampler: Sampler): Promise<number>;
   /** Drops a sequence's KV cells from `length` on; 0 empties it. False where the memory can't (it is empty then). */
   truncate(sequence: number, length: number): Promise<boolean>;
@@ -60,6 +71,20 @@ export type LogitsHandle = number & { readonly logits: unique symbol };
 /** Made by `createSampler`, given back with `dispose`. */
 export interface Sampler {
   dispose(): void;
+}
+
+/** What is to be different from now on; what is absent stays. */
+export interface SamplerChange {
+  /** Tokens that come next without being drawn: penalties and grammar see them as if they were. */
+  readonly tokens?: Uint32Array | undefined;
+  readonly logitBias?: ReadonlyMap<number, number> | undefined;
+}
+
+/** The text can't go on as its grammar demands: the vocabulary, or what of it is not banned, has no token for it. */
+export class GrammarDeadEnd extends LoquiError {
+  constructor() {
+    super("invalid_request", "no token that may be drawn continues the answer in the form that was asked for");
+  }
 }
 
 /** Turns tokens into text without ever breaking a UTF-8 sequence. */

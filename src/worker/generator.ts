@@ -172,11 +172,11 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 ignoreEos: request.ignoreEos ?? false,
                 onToken(token) {
                   begin();
-                  if (stopTokens.has(token)) return false;
+                  if (stopTokens.has(token)) return "stop";
                   const deltas = output.push(scanner.push(decoder.push(token)));
                   if (output.thinking) reasoningTokens += 1;
                   options.onDeltas?.(index, deltas);
-                  return scanner.matched === undefined && !output.satisfied;
+                  return scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
                 },
               },
               call.signal,

@@ -52,6 +52,7 @@ export function countEngine(engine: TokenEngine, { count }: WorkCounter): TokenE
     createTextDecoder: (special) => engine.createTextDecoder(special),
     isEndOfGeneration: (token) => engine.isEndOfGeneration(token),
     createSampler: (sampling, history) => engine.createSampler(sampling, history),
+    changeSampler: (sampler, change) => engine.changeSampler(sampler, change),
     decode: (rows) => count(() => engine.decode(rows)),
     sample: (logits, sampler) => count(() => engine.sample(logits, sampler)),
     truncate: (sequence, length) => count(() => engine.truncate(sequence, length)),

@@ -16,9 +16,20 @@ export interface Generation {
   readonly cacheScope: string;
   /** Goes on after tokens that end a generation. */
   readonly ignoreEos: boolean;
-  /** Called once per token, in order, but not for the one that ends the generation; false ends it before another decode. */
-  onToken(token: number): boolean;
+  /** Called once per token, in order, but not for the one that ends the generation; forced ones too. */
+  onToken(token: number): Steering;
 }
+
+/** What happens after a token, as `onToken` answers. */
+export type Steering =
+  /** The next token is drawn. */
+  | "continue"
+  /** The generation ends before another decode. */
+  | "stop"
+  /** These tokens come next instead of drawn ones. They count, and penalties and grammar see them. */
+  | { readonly force: Uint32Array }
+  /** From the next token on these biases hold. */
+  | { readonly logitBias: ReadonlyMap<number, number> };
 
 /** How a generation ended and what it took. Times are in milliseconds. */
 export interface GenerationResult {
@@ -115,8 +126,8 @@ interface Job {
   firstTokenAt: number | undefined;
   cachedTokens: number;
   completionTokens: number;
-  /** The last token drawn, which the next decode takes. */
-  readonly next: Uint32Array;
+  /** The last token drawn and what is forced behind it: what the next decodes take. */
+  next: Uint32Array;
   /** Resolved or rejected; the slot is given back before the next decode. */
   settled: boolean;
   finish(reason: GenerationResult["reason"]): void;
@@ -207,11 +218,15 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   async function planRows(): Promise<PlannedRow[]> {
     const rows: PlannedRow[] = [];
     const prompts: { job: Job; slot: Slot; left: number }[] = [];
+    let generating = active.filter((job) => job.completionTokens > 0).length;
     for (const job of active) {
       const slot = job.slot;
       if (slot === undefined) continue;
       if (job.completionTokens > 0) {
-        rows.push({ job, slot, sequence: slot.sequence, position: slot.length, tokens: job.next, logits: true });
+        const tokens = job.next.subarray(0, 1 + engine.batchSize - generating);
+        generating += tokens.length - 1;
+        const logits = tokens.length === job.next.length;
+        rows.push({ job, slot, sequence: slot.sequence, position: slot.length, tokens, logits });
       } else {
         const { prompt, cacheScope } = job.generation;
         const held = job.startedAt === undefined ? heldPrefix(slot, prompt, cacheScope) : slot.length;
@@ -220,7 +235,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     }
     const pieces = sharePieces(
       prompts.map(({ left }) => left),
-      promptBudget(rows.length, prompts.length),
+      promptBudget(generating, prompts.length),
     );
     for (const [index, { job, slot }] of prompts.entries()) {
       const piece = pieces[index] ?? 0;
@@ -280,21 +295,30 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     }
   }
 
+  /** Takes a token that was drawn, and those that are forced behind it. */
   function accept(job: Job, token: number): void {
     job.firstTokenAt ??= performance.now();
-    job.completionTokens += 1;
-    queue.charge(job.tenant, generatedTokenWeight);
-    job.next[0] = token;
-    const reason = endsWith(job, token);
-    if (reason !== undefined) job.finish(reason);
-  }
-
-  /** Why the generation ends with this token, where it does. */
-  function endsWith({ generation, completionTokens }: Job, token: number): GenerationResult["reason"] | undefined {
-    if (!generation.ignoreEos && engine.isEndOfGeneration(token)) return "eos";
-    if (!generation.onToken(token)) return "stopped";
-    const room = engine.contextLength - generation.prompt.length;
-    return completionTokens >= Math.min(generation.maxTokens, room) ? "length" : undefined;
+    const { generation, sampler } = job;
+    const most = Math.min(generation.maxTokens, engine.contextLength - generation.prompt.length);
+    const next = [token];
+    let logitBias: ReadonlyMap<number, number> | undefined;
+    for (let i = 0; i < next.length; i++) {
+      const taken = next[i] ?? 0;
+      job.completionTokens += 1;
+      queue.charge(job.tenant, generatedTokenWeight);
+      const isEnd = !generation.ignoreEos && engine.isEndOfGeneration(taken);
+      const steering = isEnd ? "stop" : generation.onToken(taken);
+      if (steering === "stop" || job.completionTokens >= most) {
+        job.finish(isEnd ? "eos" : steering === "stop" ? "stopped" : "length");
+        return;
+      }
+      if (steering === "continue") continue;
+      if ("force" in steering) next.push(...steering.force);
+      else logitBias = steering.logitBias;
+    }
+    job.next = Uint32Array.from(next);
+    if (sampler === undefined || (next.length === 1 && logitBias === undefined)) return;
+    engine.changeSampler(sampler, { tokens: job.next.subarray(1), logitBias });
   }
 
   /** One decode. */
@@ -311,6 +335,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     for (const [index, { job, slot, position, tokens }] of rows.entries()) {
       slot.cells.set(tokens, position);
       slot.length = position + tokens.length;
+      if (job.completionTokens > 0) job.next = job.next.subarray(tokens.length);
       const handle = handles[index];
       if (handle !== undefined) draws.push(draw(job, handle));
       else if (slot.length === job.generation.prompt.length) job.finish("length");

@@ -4,6 +4,7 @@ import type {
   LogitsHandle,
   ModelInfo,
   Sampler,
+  SamplerChange,
   Sampling,
   TokenEngine,
   TokenTextDecoder,
@@ -12,6 +13,7 @@ import type {
 /** What a fake engine was asked to do, in order. */
 export type EngineEvent =
   | { readonly kind: "decode"; readonly rows: readonly { sequence: number; position: number; tokens: number[] }[] }
+  | { readonly kind: "change"; readonly change: SamplerChange }
   | { readonly kind: "truncate"; readonly sequence: number; readonly length: number }
   | { readonly kind: "copy"; readonly source: number; readonly target: number; readonly length: number };
 
@@ -108,6 +110,10 @@ export class FakeEngine implements TokenEngine {
         this.samplers -= 1;
       },
     };
+  }
+
+  changeSampler(_sampler: Sampler, change: SamplerChange): void {
+    this.events.push({ kind: "change", change });
   }
 
   async decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]> {

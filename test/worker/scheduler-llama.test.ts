@@ -57,7 +57,7 @@ async function generate(scheduler: Scheduler, prompt: string, cacheScope = "") {
       ignoreEos: false,
       onToken: (token) => {
         tokens.push(token);
-        return true;
+        return "continue";
       },
     },
     never,
@@ -107,7 +107,7 @@ test("a cancelled prompt leaves after its piece, and the sequence serves others"
       tenant: "",
       cacheScope: "",
       ignoreEos: false,
-      onToken: () => true,
+      onToken: () => "continue",
     },
     controller.signal,
   );

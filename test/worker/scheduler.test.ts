@@ -1,7 +1,13 @@
 import { describe, expect, test } from "vitest";
-import type { Sampling } from "../../src/engines/token-engine.ts";
+import { GrammarDeadEnd, type Sampling } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
-import { createScheduler, type Generation, type Scheduler, type SchedulerLimits } from "../../src/worker/scheduler.ts";
+import {
+  createScheduler,
+  type Generation,
+  type Scheduler,
+  type SchedulerLimits,
+  type Steering,
+} from "../../src/worker/scheduler.ts";
 import { eog, expected, FakeEngine, type FakeEngineOptions } from "./fake-engine.ts";
 
 const greedy: Sampling = {
@@ -46,7 +52,7 @@ function start(
       ignoreEos: false,
       onToken(token) {
         tokens.push(token);
-        return onEach?.(tokens.length) ?? true;
+        return onEach?.(tokens.length) === false ? "stop" : "continue";
       },
       ...rest,
     },
@@ -112,6 +118,95 @@ describe("one generation", () => {
     const { result } = start(scheduler, [1, 2], { onEach: (count) => count < 2 });
     expect(await result).toMatchObject({ reason: "stopped", completionTokens: 2 });
     expect(engine.batches).toEqual([[[0, 2]], [[0, 1]]]);
+  });
+
+  describe("steering", () => {
+    const forced = [700, 701, 702];
+    const forceAfter = (count: number, tokens: number[], more: Uint32Array = Uint32Array.from(forced)) => ({
+      onToken(token: number): Steering {
+        tokens.push(token);
+        return tokens.length === count ? { force: more } : "continue";
+      },
+    });
+
+    test("forced tokens are decoded with the one before them, count, and lead on", async () => {
+      const { engine, scheduler } = setup();
+      const tokens: number[] = [];
+      const { result } = start(scheduler, [1, 2], { maxTokens: 7, ...forceAfter(2, tokens) });
+      expect(await result).toMatchObject({ reason: "length", completionTokens: 7 });
+      const before = expected([1, 2], 2);
+      expect(tokens).toEqual([...before, ...forced, ...expected([1, 2, ...before, ...forced], 2)]);
+      expect(engine.batches).toEqual([[[0, 2]], [[0, 1]], [[0, 4]], [[0, 1]]]);
+      expect(engine.events).toContainEqual({
+        kind: "change",
+        change: { tokens: Uint32Array.from(forced), logitBias: undefined },
+      });
+    });
+
+    test("forced tokens share a batch's room, over several where they must", async () => {
+      const { engine, scheduler } = setup({ batchSize: 4, sequences: 2 });
+      const runs = [0, 1].map((which) => {
+        const tokens: number[] = [];
+        const more = forceAfter(1, tokens, Uint32Array.from(range(6, 600)));
+        return { tokens, result: start(scheduler, [1 + which], { maxTokens: 9, ...more }).result };
+      });
+      for (const [which, { result, tokens }] of runs.entries()) {
+        expect(await result).toMatchObject({ completionTokens: 9 });
+        const [first = 0] = expected([1 + which], 1);
+        const held = [1 + which, first, ...range(6, 600)];
+        expect(tokens).toEqual([first, ...range(6, 600), ...expected(held, 2)]);
+      }
+      for (const batch of engine.batches)
+        expect(batch.reduce((sum, [, count]) => sum + count, 0)).toBeLessThanOrEqual(4);
+    });
+
+    test.each([
+      ["the length", { maxTokens: 3 }, "length", 3],
+      ["the context", { maxTokens: 99, prompt: Uint32Array.from(range(12)) }, "length", 4],
+    ] as const)("%s ends them", async (_, options, reason, completionTokens) => {
+      const { scheduler } = setup({ contextLength: 16 });
+      const tokens: number[] = [];
+      const { result } = start(scheduler, [1, 2], {
+        ...options,
+        ...forceAfter(1, tokens, Uint32Array.from(range(9, 500))),
+      });
+      expect(await result).toMatchObject({ reason, completionTokens });
+      expect(tokens.slice(1)).toEqual(range(completionTokens - 1, 500));
+    });
+
+    test("one that ends a generation ends it", async () => {
+      const { scheduler } = setup();
+      const tokens: number[] = [];
+      const { result } = start(scheduler, [1], { ...forceAfter(1, tokens, Uint32Array.of(7, eog, 8)) });
+      expect(await result).toMatchObject({ reason: "eos", completionTokens: 3 });
+      expect(tokens.slice(1)).toEqual([7]);
+    });
+
+    test("biases change between two draws", async () => {
+      const { engine, scheduler } = setup();
+      const logitBias = new Map([[5, 1]]);
+      const { result } = start(scheduler, [1], { maxTokens: 2, onToken: () => ({ logitBias }) });
+      await result;
+      expect(engine.events.filter(({ kind }) => kind === "change")).toEqual([
+        { kind: "change", change: { tokens: new Uint32Array(), logitBias } },
+      ]);
+    });
+
+    test("a change that the engine refuses ends that one with its words", async () => {
+      const { engine, scheduler } = setup();
+      engine.changeSampler = () => {
+        throw new GrammarDeadEnd();
+      };
+      const bad = start(scheduler, [1], { maxTokens: 9, ...forceAfter(1, []) });
+      const good = start(scheduler, [2]);
+      expect(await failure(bad.result)).toMatchObject({
+        kind: "invalid_request",
+        message: expect.stringContaining("in the form"),
+      });
+      await good.result;
+      expect(good.tokens).toEqual(expected([2], 4));
+      expect(engine.samplers).toBe(0);
+    });
   });
 
   test("ends with length when the context is full", async () => {

@@ -15,7 +15,7 @@
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { LoquiError } from "../../errors.ts";
-import type { DecodeRow, Sampling } from "../token-engine.ts";
+import { type DecodeRow, GrammarDeadEnd, type Sampling } from "../token-engine.ts";
 import { type AddonFile, findAddons } from "./addon-file.ts";
 
 /** Severity of a message of llama.cpp. */
@@ -83,6 +83,8 @@ export interface LlamaContext {
 export interface LlamaSampler {
   /** Replaces the logit bias; what the chain remembers stays. */
   setLogitBias(bias: ReadonlyMap<number, number>): void;
+  /** Takes tokens as if it had drawn them. Throws {@link GrammarDeadEnd} for one that its grammar refuses. */
+  accept(tokens: Uint32Array): void;
   dispose(): void;
 }
 
@@ -133,7 +135,11 @@ interface AddonContext {
   addToBatch(sequence: number, position: number, tokens: Uint32Array, logitIndexes: Uint32Array): Uint32Array;
   /** Runs in libuv's pool. Doesn't check for a disposed context. */
   decodeBatch(): Promise<void>;
-  /** Runs in libuv's pool. −1 when no candidate is left. Doesn't check for a disposed context. */
+  /**
+   * Runs in libuv's pool. −1 when no candidate is left. Rejects where the grammar
+   * refuses the token that was drawn all the same, since every other one had a
+   * logit of −∞. Doesn't check for a disposed context.
+   */
   sampleToken(batchIndex: number, sampler: AddonSampler): Promise<number>;
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
   getSequenceKvCacheMinPosition(sequence: number): number;
@@ -195,7 +201,12 @@ interface Addon {
       threads: number;
     },
   ) => AddonContext;
-  AddonSampler: new (model: AddonModel) => AddonSampler;
+  AddonSampler: {
+    new (model: AddonModel): AddonSampler;
+    /** Throws for a token that the grammar refuses; the state is not to be used any more then. Aborts on one that ends a generation. */
+    acceptGrammarEvaluationStateToken(state: AddonGrammarState, token: number): void;
+    canBeNextTokenForGrammarEvaluationState(state: AddonGrammarState, token: number): boolean;
+  };
   AddonGrammar: new (gbnf: string, params: { addonExports: Addon; rootRuleName: string }) => AddonGrammar;
   AddonGrammarEvaluationState: new (model: AddonModel, grammar: AddonGrammar) => AddonGrammarState;
   getMathCores(): number;
@@ -245,10 +256,7 @@ const functions = ["getMathCores", "getGpuType", "setLogger", "setLoggerLogLevel
 const levels: readonly LogLevel[] = ["fatal", "fatal", "error", "warn", "info", "info", "debug"];
 
 const noLogits = new Uint32Array(0);
-const samplers = new WeakMap<
-  LlamaSampler,
-  { readonly native: AddonSampler; readonly onDraw: (token: number) => void }
->();
+const samplers = new WeakMap<LlamaSampler, NativeSampler>();
 
 let loading: Promise<Llama> | undefined;
 let log: (level: LogLevel, message: string) => void = () => {};
@@ -379,28 +387,70 @@ function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
       await initialise(context, `no context of ${cells} tokens could be made`);
       return wrapContext(context);
     },
-    createSampler(sampling, history) {
-      const native = new addon.AddonSampler(model);
-      const config = samplerConfig(sampling, history);
-      if (sampling.grammar !== undefined) config.grammarEvaluationState = openGrammar(addon, model, sampling.grammar);
-      native.applyConfig(config);
-      const penaltyWindow = Array.from(config.repeatPenaltyTokens ?? []);
-      const sampler: LlamaSampler = {
-        setLogitBias(bias) {
-          setBias(config, bias);
-          if (config.repeatPenaltyTokens !== undefined) config.repeatPenaltyTokens = Uint32Array.from(penaltyWindow);
-          native.applyConfig(config);
-        },
-        dispose: () => native.dispose(),
-      };
-      const onDraw = (token: number) => {
-        if (penaltyWindow.push(token) > sampling.penaltyWindow) penaltyWindow.shift();
-      };
-      samplers.set(sampler, { native, onDraw });
-      return sampler;
-    },
+    createSampler: (sampling, history) => createSampler(addon, model, sampling, history),
     dispose: () => model.dispose(),
   };
+}
+
+/** A sampler as {@link LlamaContext.sample} needs it. */
+interface NativeSampler {
+  readonly native: AddonSampler;
+  /** Takes the token that was drawn. Throws {@link GrammarDeadEnd} where it was drawn only because none may be. */
+  onDraw(token: number): void;
+}
+
+function createSampler(addon: Addon, model: AddonModel, sampling: Sampling, history: Uint32Array): LlamaSampler {
+  const native = new addon.AddonSampler(model);
+  const { canBeNextTokenForGrammarEvaluationState, acceptGrammarEvaluationStateToken } = addon.AddonSampler;
+  const config = samplerConfig(sampling, history);
+  const grammar = sampling.grammar === undefined ? undefined : openGrammar(addon, model, sampling.grammar);
+  if (grammar !== undefined) config.grammarEvaluationState = grammar;
+  native.applyConfig(config);
+  const penaltyWindow = Array.from(config.repeatPenaltyTokens ?? []);
+  let logitBias = sampling.logitBias;
+
+  const remember = (token: number) => {
+    if (penaltyWindow.push(token) > sampling.penaltyWindow) penaltyWindow.shift();
+  };
+  const apply = () => {
+    setBias(config, logitBias);
+    if (config.repeatPenaltyTokens !== undefined) config.repeatPenaltyTokens = Uint32Array.from(penaltyWindow);
+    native.applyConfig(config);
+  };
+  /** A grammar accepts such a token without looking: llama.cpp's texts end at U+0000. */
+  const isTextless = (token: number) => {
+    const text = model.detokenize(Uint32Array.of(token), true);
+    return text === "" ? !model.getTokenString(token).startsWith("▁") : text.startsWith("\0");
+  };
+
+  const sampler: LlamaSampler = {
+    setLogitBias(bias) {
+      logitBias = bias;
+      apply();
+    },
+    accept(tokens) {
+      for (const token of tokens) {
+        remember(token);
+        if (grammar === undefined) continue;
+        if (!canBeNextTokenForGrammarEvaluationState(grammar, token)) throw new GrammarDeadEnd();
+        if (!model.isEogToken(token)) acceptGrammarEvaluationStateToken(grammar, token);
+      }
+      apply();
+    },
+    dispose: () => native.dispose(),
+  };
+  samplers.set(sampler, {
+    native,
+    onDraw(token) {
+      remember(token);
+      if (grammar === undefined) return;
+      const isRefused = model.isEogToken(token)
+        ? !canBeNextTokenForGrammarEvaluationState(grammar, token)
+        : isTextless(token);
+      if (isRefused || logitBias.get(token) === Number.NEGATIVE_INFINITY) throw new GrammarDeadEnd();
+    },
+  });
+  return sampler;
 }
 
 /** A state at the beginning of a grammar; it keeps the grammar. */
@@ -425,7 +475,13 @@ function wrapContext(context: AddonContext): LlamaContext {
     },
     async sample(index, sampler) {
       const { native, onDraw } = addonSampler(sampler);
-      const token = await context.sampleToken(index, native);
+      let token: number;
+      try {
+        token = await context.sampleToken(index, native);
+      } catch (error) {
+        if (/empty grammar stack/.test(String(error))) throw new GrammarDeadEnd();
+        throw error;
+      }
       if (token < 0) throw new LoquiError("internal", "no token is left to draw");
       onDraw(token);
       return token;
@@ -440,7 +496,7 @@ function wrapContext(context: AddonContext): LlamaContext {
   };
 }
 
-function addonSampler(sampler: LlamaSampler) {
+function addonSampler(sampler: LlamaSampler): NativeSampler {
   const found = samplers.get(sampler);
   if (found === undefined) throw new TypeError("the sampler is not of this library");
   return found;

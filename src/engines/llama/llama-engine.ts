@@ -5,6 +5,7 @@ import type {
   LogitsHandle,
   ModelInfo,
   Sampler,
+  SamplerChange,
   Sampling,
   TokenEngine,
   TokenTextDecoder,
@@ -76,7 +77,7 @@ interface EngineShape {
 /** A sampler and the draws that it is busy with. */
 interface SamplerState {
   readonly native: LlamaSampler;
-  readonly sampling: Sampling;
+  logitBias: ReadonlyMap<number, number>;
   readonly dry: Dry | undefined;
   draws: number;
   disposed: boolean;
@@ -150,10 +151,24 @@ class LlamaEngine implements TokenEngine {
     const native = this.#model.createSampler({ ...sampling, penaltyWindow }, history);
     const dry =
       sampling.dry === undefined ? undefined : createDry(sampling.dry, history, (token) => this.#bytes.of(token, true));
-    const state: SamplerState = { native, sampling, dry, draws: 0, disposed: false };
+    const state: SamplerState = { native, logitBias: sampling.logitBias, dry, draws: 0, disposed: false };
     const sampler: Sampler = { dispose: () => this.#disposeSampler(sampler, state) };
     this.#samplers.set(sampler, state);
     return sampler;
+  }
+
+  changeSampler(sampler: Sampler, { tokens, logitBias }: SamplerChange): void {
+    this.#checkOpen();
+    this.#checkTokens(tokens ?? []);
+    this.#checkTokens(logitBias?.keys() ?? []);
+    const state = this.#idleSampler(sampler);
+    if (logitBias !== undefined) {
+      state.logitBias = logitBias;
+      state.native.setLogitBias(logitBias);
+    }
+    if (tokens === undefined) return;
+    state.native.accept(tokens);
+    for (const token of tokens) state.dry?.push(token);
   }
 
   async decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]> {
@@ -178,11 +193,9 @@ class LlamaEngine implements TokenEngine {
     if (this.#busy !== undefined || Math.floor(logits / this.batchSize) !== this.#decodes) {
       throw new Error("the logits are of an earlier decode");
     }
-    const state = this.#samplers.get(sampler);
-    if (state === undefined || state.disposed) throw new Error("the sampler is disposed");
-    if (state.draws > 0) throw new Error("a sampler draws one token at a time");
+    const state = this.#idleSampler(sampler);
     const { dry } = state;
-    if (dry !== undefined) state.native.setLogitBias(lowered(state.sampling.logitBias, dry.penalties()));
+    if (dry !== undefined) state.native.setLogitBias(lowered(state.logitBias, dry.penalties()));
     const draw = this.#context.sample(logits % this.batchSize, state.native);
     this.#draws.add(draw);
     state.draws += 1;
@@ -261,6 +274,13 @@ class LlamaEngine implements TokenEngine {
     const from = this.#context.minPosition(sequence);
     if (from <= 0) return from === 0;
     return this.#window !== undefined && from <= length - this.#window;
+  }
+
+  #idleSampler(sampler: Sampler): SamplerState {
+    const state = this.#samplers.get(sampler);
+    if (state === undefined || state.disposed) throw new Error("the sampler is disposed");
+    if (state.draws > 0) throw new Error("a sampler draws one token at a time");
+    return state;
   }
 
   #disposeSampler(sampler: Sampler, state: SamplerState): void {

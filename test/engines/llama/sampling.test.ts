@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { LlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
-import type { Sampling } from "../../../src/engines/token-engine.ts";
+import { GrammarDeadEnd, type SamplerChange, type Sampling } from "../../../src/engines/token-engine.ts";
 import { tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
 import { writeScriptedModel } from "../../support/scripted-model.ts";
 import { append, generate, greedy, modelFolder, openEngine, textOf } from "./generate.ts";
@@ -190,6 +190,110 @@ describe("sampling from a random model", () => {
     expect(() => engine.createSampler({ ...greedy, logitBias: new Map([[512, 1]]) }, prompt)).toThrow(
       "token 512 is not in the vocabulary of 512",
     );
+  });
+});
+
+describe("a sampler that is changed", () => {
+  let engine: LlamaEngine;
+  let prompt: Uint32Array;
+  beforeAll(async () => {
+    const path = inFolder("random.gguf");
+    writeRandomModel(path, tinyShape);
+    engine = await openEngine(path);
+    prompt = engine.tokenize("hello world", false);
+  });
+
+  /** Draws from the prompt's logits again and again, with a change after the first few draws. */
+  async function draws(sampling: Partial<Sampling>, count: number, after: number, change: SamplerChange) {
+    await engine.truncate(0, 0);
+    const logits = await append(engine, 0, 0, prompt);
+    const sampler = engine.createSampler({ ...hot, ...sampling }, prompt);
+    try {
+      const drawn: number[] = [];
+      for (let i = 0; i < count; i++) {
+        if (i === after) engine.changeSampler(sampler, change);
+        drawn.push(await engine.sample(logits, sampler));
+      }
+      return drawn;
+    } finally {
+      sampler.dispose();
+    }
+  }
+
+  it("goes on in its random stream", async () => {
+    const alone = await draws({}, 12, 99, {});
+    expect(await draws({}, 12, 5, {})).toEqual(alone);
+    expect(await draws({}, 12, 5, { tokens: Uint32Array.of(42) })).toEqual(alone);
+  });
+
+  it("bans and allows from then on", async () => {
+    const ban = new Map([[42, Number.NEGATIVE_INFINITY]]);
+    const force = new Map([[42, 100]]);
+    const drawn = await draws({ logitBias: force }, 12, 6, { logitBias: ban });
+    expect(drawn.slice(0, 6)).toEqual([42, 42, 42, 42, 42, 42]);
+    expect(drawn.slice(6)).not.toContain(42);
+  });
+
+  it.each([1, 3])("penalties know %d tokens that were not drawn", async (count) => {
+    const penalty = { temperature: 0, presencePenalty: 1000, penaltyWindow: 64 };
+    const likeliest = await draws(penalty, 10, 99, {});
+    const given = Uint32Array.from(likeliest.slice(2, 2 + count));
+    const rest = likeliest.filter((token, i) => i < 2 || !given.includes(token));
+    expect(await draws(penalty, 10 - count, 2, { tokens: given })).toEqual(rest);
+  });
+
+  it("its grammar goes on behind tokens that were not drawn, and refuses others", async () => {
+    const grammar = 'root ::= "abcdefgh"';
+    const tokens = engine.tokenize("cde", false);
+    const drawn = await draws({ grammar, topK: 0 }, 2, 2, {});
+    const text = textOf(engine, drawn);
+    expect("abcdefgh".startsWith(text)).toBe(true);
+    const middle = engine.tokenize("abcdefgh".slice(text.length, text.length + 2), false);
+    const all = await draws({ grammar, topK: 0 }, 3, 2, { tokens: middle });
+    expect(textOf(engine, [...all.slice(0, 2), ...middle, ...all.slice(2)])).toMatch(/^abcde/);
+    await expect(draws({ grammar, topK: 0 }, 3, 0, { tokens })).rejects.toThrow(GrammarDeadEnd);
+  });
+});
+
+describe("a grammar that leads nowhere", () => {
+  let engine: LlamaEngine;
+  let prompt: Uint32Array;
+  beforeAll(async () => {
+    const path = inFolder("dead-end.gguf");
+    writeScriptedModel(path, { reply: ["one ", "two ", "three"] });
+    engine = await openEngine(path);
+    prompt = engine.tokenize("?", false);
+  });
+  const end = () =>
+    Array.from({ length: engine.info.vocabularySize }, (_, id) => id).filter((id) => engine.isEndOfGeneration(id));
+  const banned = (tokens: Iterable<number>) =>
+    new Map(Array.from(tokens, (id) => [id, Number.NEGATIVE_INFINITY] as const));
+
+  it.each([0, 1])("ends with an error where every token for it is banned, temperature %d", async (temperature) => {
+    const sampling = {
+      ...greedy,
+      temperature,
+      grammar: 'root ::= "x"+',
+      logitBias: banned(engine.tokenize("x", false)),
+    };
+    await expect(generate(engine, prompt, 5, sampling)).rejects.toThrow(GrammarDeadEnd);
+  });
+
+  it.each([0, 1])("ends with an error where the end is banned, temperature %d", async (temperature) => {
+    const sampling = { ...greedy, temperature, grammar: 'root ::= "xy"', logitBias: banned(end()) };
+    await expect(generate(engine, prompt, 5, sampling)).rejects.toThrow(GrammarDeadEnd);
+  });
+
+  it("never ends in the middle, whatever is banned", async () => {
+    const all = Array.from({ length: engine.info.vocabularySize }, (_, id) => id);
+    const others = all.filter((id) => !engine.isEndOfGeneration(id));
+    const sampling = { ...greedy, grammar: 'root ::= "xy"', logitBias: banned(others) };
+    await expect(generate(engine, prompt, 5, sampling)).rejects.toThrow(GrammarDeadEnd);
+    await expect(generate(engine, prompt, 5, { ...sampling, logitBias: banned(all) })).rejects.toThrow(GrammarDeadEnd);
+  });
+
+  it("leaves the engine as it was", async () => {
+    expect(textOf(engine, await generate(engine, prompt, 10))).toBe("one two three");
   });
 });
 
