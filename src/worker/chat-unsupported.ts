@@ -30,12 +30,6 @@ const forAll: readonly Unsupported<GenerationRequest>[] = [
   { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
   { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
   { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
-  { param: "include_stop_str_in_output", asked: (r) => r.includeStopStrInOutput === true },
-  {
-    param: "skip_special_tokens",
-    what: "`skip_special_tokens` false",
-    asked: (r) => r.skipSpecialTokens === false,
-  },
   { param: "priority", asked: (r) => (r.priority ?? 0) !== 0 },
   { param: "timings_per_token", asked: (r) => r.timingsPerToken === true },
   { param: "return_progress", asked: (r) => r.returnProgress === true },

@@ -30,7 +30,7 @@ export type GenerationRequest = CreateChatCompletionRequest | CreateCompletionRe
 
 /**
  * Makes pieces of an answer of one choice's text. It gets the text as it comes,
- * whole characters, without the stop string that ends it.
+ * whole characters, up to the stop string that ends it.
  */
 export interface ChoiceOutput<Delta> {
   /** What is new with a text; nothing where it isn't certain yet. */
@@ -159,8 +159,9 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
 
           async function generate(prompt: Uint32Array, index: number) {
             const output = options.output(index);
-            const decoder = engine.createTextDecoder(output.parsed);
-            const scanner = createStopScanner(request.stop);
+            const decoder = engine.createTextDecoder(output.parsed || request.skipSpecialTokens === false);
+            const keepStop = request.includeStopStrInOutput === true;
+            const scanner = createStopScanner(request.stop, keepStop);
             let reasoningTokens = 0;
             const result = await scheduler.run(
               {
@@ -172,11 +173,12 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 ignoreEos: request.ignoreEos ?? false,
                 onToken(token) {
                   begin();
-                  if (stopTokens.has(token)) return "stop";
+                  const stopped = stopTokens.has(token);
+                  if (stopped && !keepStop) return "stop";
                   const deltas = output.push(scanner.push(decoder.push(token)));
                   if (output.thinking) reasoningTokens += 1;
                   options.onDeltas?.(index, deltas);
-                  return scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
+                  return !stopped && scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
                 },
               },
               call.signal,

@@ -1,6 +1,7 @@
 /**
  * Looks for stop strings in a text that comes in pieces. What it lets through
- * holds no part of the stop string that ends it, wherever the pieces are cut.
+ * holds no part of the stop string that ends it, or all of it, wherever the
+ * pieces are cut.
  */
 export interface StopScanner {
   /** Takes the next piece; returns the text that is certain, perhaps none. After a match it returns nothing more. */
@@ -23,10 +24,11 @@ interface State {
 
 /**
  * Makes a scanner. The first stop string to be complete wins; of those that end
- * at the same place, the longest. An automaton after Aho and Corasick (1975):
- * every unit of text is looked at once, however many stop strings there are.
+ * at the same place, the longest. With `keep` it is let through. An automaton
+ * after Aho and Corasick (1975): every unit of text is looked at once, however
+ * many stop strings there are.
  */
-export function createStopScanner(stops: readonly string[]): StopScanner {
+export function createStopScanner(stops: readonly string[], keep = false): StopScanner {
   const root = compile(stops.filter((stop) => stop !== ""));
   let state = root;
   let held = "";
@@ -42,7 +44,7 @@ export function createStopScanner(stops: readonly string[]): StopScanner {
         if (state.match === undefined) continue;
         matched = state.match;
         held = "";
-        return text.slice(0, index + 1 - matched.length);
+        return text.slice(0, index + 1 - (keep ? 0 : matched.length));
       }
       held = text.slice(text.length - state.depth);
       return text.slice(0, text.length - state.depth);

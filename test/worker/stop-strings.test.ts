@@ -81,6 +81,14 @@ describe.each(cases)("$what", ({ stops, text, left, matched }) => {
   });
 });
 
+test("a stop string that is kept, and nothing behind it", () => {
+  for (const { stops, text, left, matched = "" } of cases) {
+    const scanner = createStopScanner(stops, true);
+    const kept = [...text].map((character) => scanner.push(character)).join("") + scanner.flush();
+    expect(kept).toBe(left + matched);
+  }
+});
+
 test("text is let through as soon as it is certain", () => {
   expect(scan(["END"], ["ab", "E", "x", "EN", "N", "E", "ND", "more"]).emitted).toEqual([
     "ab",

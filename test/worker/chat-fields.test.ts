@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
+
+let running: RunningLoqui;
+beforeAll(async () => {
+  running = await startWithScripts({
+    plain: { reply: ["one", " two", " three", " four"], controls: ["<|note|>"] },
+  });
+});
+afterAll(() => running[Symbol.asyncDispose]());
+
+const messages = [{ role: "user", content: "Count." }];
+
+interface Answer {
+  readonly choices: readonly { message: { content: string | null }; finish_reason: string }[];
+  readonly usage: { completion_tokens: number };
+  readonly error?: { message: string; param: string; code: string };
+}
+
+async function ask(body: object): Promise<Answer> {
+  const response = await fetch(`${running.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "plain", messages, temperature: 0, ...body }),
+  });
+  return (await response.json()) as Answer;
+}
+
+interface Chunk {
+  readonly choices: readonly { delta: { content?: string } }[];
+}
+
+/** The chunks of a streamed answer. */
+async function chunksOf(body: object): Promise<Chunk[]> {
+  const response = await fetch(`${running.url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "plain", messages, temperature: 0, stream: true, ...body }),
+  });
+  const events = (await response.text()).split("\n\n").filter((event) => event.startsWith("data: {"));
+  return events.map((event) => JSON.parse(event.slice("data: ".length)));
+}
+
+const textOf = ({ choices }: Answer) => choices[0]?.message.content;
+const streamedText = (chunks: readonly Chunk[]) =>
+  chunks
+    .flatMap(({ choices }) => choices)
+    .map(({ delta }) => delta.content ?? "")
+    .join("");
+
+describe("the end of the text", () => {
+  test.each([
+    { what: "is left out", body: { stop: [" thr"] }, text: "one two" },
+    { what: "is kept", body: { stop: [" thr"], include_stop_str_in_output: true }, text: "one two thr" },
+    { what: "is the first token", body: { stop: "one" }, text: "" },
+    { what: "is the first token, and kept", body: { stop: "one", include_stop_str_in_output: true }, text: "one" },
+    { what: "comes first of two that overlap", body: { stop: ["two three", "o th"] }, text: "one tw" },
+    { what: "is a token", body: { stop_token_ids: [258] }, text: "one two" },
+    {
+      what: "is a token, and kept",
+      body: { stop_token_ids: [258], include_stop_str_in_output: true },
+      text: "one two three",
+    },
+  ])("a stop that $what", async ({ body, text }) => {
+    const answer = await ask(body);
+    expect(textOf(answer)).toBe(text);
+    expect(answer.choices[0]?.finish_reason).toBe("stop");
+    expect(streamedText(await chunksOf(body))).toBe(text);
+  });
+
+  test("an empty stop is refused by name", async () => {
+    expect((await ask({ stop: ["a", ""] })).error).toMatchObject({ param: "stop[1]" });
+  });
+
+  test("control tokens are in the text where they are asked for", async () => {
+    // 256 bytes, four pieces, three control tokens, and this one.
+    const note = { logit_bias: { 263: 100 }, max_tokens: 1 };
+    expect(textOf(await ask(note))).toBe("");
+    expect(textOf(await ask({ ...note, skip_special_tokens: false }))).toBe("<|note|>");
+    expect(streamedText(await chunksOf({ ...note, skip_special_tokens: false }))).toBe("<|note|>");
+  });
+});
