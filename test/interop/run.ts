@@ -4,10 +4,10 @@
  *
  * Starts one server with scripted models and one with gRPC's TestService, and
  * runs against them the Python SDK and grpcio (pytest), Go clients (go test),
- * curl, grpc-js and the tests that hold responses against OpenAI's own schemas
- * (vitest); then connectrpc/conformance, which starts servers of its own. Needs
- * python3, go and curl; installs the rest under `.cache/interop` and in Go's
- * caches. Writes JUnit XML into LOQUI_TEST_RESULTS where that is set.
+ * curl, grpc-js, LangChain, the AI SDK and the tests that hold responses against
+ * OpenAI's own schemas (vitest); then connectrpc/conformance, which starts
+ * servers of its own. Needs python3, go and curl; installs the rest under
+ * `.cache/interop`, in `test/interop/node` and in Go's caches. Writes JUnit XML into LOQUI_TEST_RESULTS where that is set.
  */
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -15,6 +15,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, write
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { agentScripts } from "../support/agent-scripts.ts";
 import { usualScripts, writeScripts } from "../support/running-loqui.ts";
 import { spawnLoqui } from "../support/spawned-loqui.ts";
 import { runConformance } from "./conformance/run.ts";
@@ -38,7 +39,7 @@ for (const name of chosen) {
 }
 
 const scratch = mkdtempSync(join(tmpdir(), "loqui-interop-"));
-const server = await spawnLoqui(["--models", writeScripts(scratch, usualScripts).join(",")]);
+const server = await spawnLoqui(["--models", writeScripts(scratch, { ...usualScripts, ...agentScripts }).join(",")]);
 const grpc = spawn(process.execPath, [join(here, "grpc/server.ts")], { stdio: ["ignore", "pipe", "inherit"] });
 const [grpcUrl] = (await once(createInterface({ input: grpc.stdout }), "line")) as [string];
 const environment = {
@@ -60,20 +61,22 @@ try {
 process.exitCode = failed ? 1 : 0;
 
 function runVitest(): boolean {
-  return run("npx", ["vitest", "run", "--config", "test/interop/vitest.config.ts"], root);
+  const clients = join(here, "node");
+  installOnce(join(clients, "package-lock.json"), join(clients, "node_modules/.installed"), () =>
+    execFileSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: clients, stdio: "inherit" }),
+  );
+  const typed = run("npx", ["tsc", "--project", join(clients, "tsconfig.json")], root);
+  return typed && run("npx", ["vitest", "run", "--config", "test/interop/vitest.config.ts"], root);
 }
 
 function runPytest(): boolean {
   const venv = join(cache, "venv");
   const requirements = join(here, "python/requirements.txt");
-  const stamp = join(venv, "requirements.txt");
-  const wanted = readFileSync(requirements, "utf8");
-  if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== wanted) {
+  installOnce(requirements, join(venv, "requirements.txt"), () => {
     rmSync(venv, { recursive: true, force: true });
     execFileSync("python3", ["-m", "venv", venv], { stdio: "inherit" });
     execFileSync(join(venv, "bin/pip"), ["install", "--quiet", "--requirement", requirements], { stdio: "inherit" });
-    writeFileSync(stamp, wanted);
-  }
+  });
   const python = join(venv, "bin/python");
   const generated = join(cache, "python");
   rmSync(generated, { recursive: true, force: true });
@@ -106,6 +109,14 @@ function runPytest(): boolean {
       PYTHONDONTWRITEBYTECODE: "1",
     },
   );
+}
+
+/** Installs what `wanted` lists unless `stamp` says that just this was installed. */
+function installOnce(wanted: string, stamp: string, install: () => void): void {
+  const list = readFileSync(wanted, "utf8");
+  if (existsSync(stamp) && readFileSync(stamp, "utf8") === list) return;
+  install();
+  writeFileSync(stamp, list);
 }
 
 function protoFiles(folder: string, base: string): string[] {

@@ -10,6 +10,11 @@ export interface Script {
    * bytes; a single byte is the vocabulary's own token of it.
    */
   readonly reply: readonly (string | Uint8Array)[];
+  /**
+   * What it says instead after a prompt that ends in a control token, by that
+   * token: the template chooses. No piece of one reply may be in another.
+   */
+  readonly replies?: Readonly<Record<string, readonly (string | Uint8Array)[]>>;
   /** After the last piece: the end of the turn (default), or the first piece again, for ever. */
   readonly loop?: boolean;
   /** Jinja chat template; ChatML by default, none when null. */
@@ -36,19 +41,28 @@ export interface Script {
  * Where the end is ignored, the reply begins again.
  */
 export function writeScriptedModel(path: string, script: Script): void {
-  const pieces = script.reply.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece));
-  if (pieces.length === 0) throw new Error("a script needs at least one piece");
-  const options = { pieces, controls: script.controls ?? [], addBos: script.addBos ?? false };
+  const others = Object.entries(script.replies ?? {});
+  const replies = [script.reply, ...others.map(([, reply]) => reply)].map((reply) =>
+    reply.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)),
+  );
+  if (replies.some((reply) => reply.length === 0)) throw new Error("a reply needs at least one piece");
+  const controls = [...(script.controls ?? []), ...others.map(([control]) => control)];
+  const options = { pieces: replies.flat(), controls, addBos: script.addBos ?? false };
   const vocabulary = script.tokenizer === "sentencepiece" ? sentencePieceVocabulary(options) : byteVocabulary(options);
-  const reply = pieces.map((piece) => vocabulary.piece(piece));
-  if (new Set(reply).size !== reply.length) throw new Error("a script can't say the same piece twice");
+  const tokens = replies.map((reply) => reply.map((piece) => vocabulary.piece(piece)));
+  if (new Set(tokens.flat()).size !== tokens.flat().length) throw new Error("a script can't say the same piece twice");
 
   const width = Math.ceil(vocabulary.size / 64) * 64;
   const heads = width / 64;
-  const first = reply[0] ?? 0;
+  const first = tokens[0]?.[0] ?? 0;
   const next = new Uint32Array(vocabulary.size).fill(first);
-  reply.forEach((token, i) => {
-    next[token] = reply[i + 1] ?? (script.loop ? first : vocabulary.control("<|im_end|>"));
+  for (const reply of tokens) {
+    reply.forEach((token, i) => {
+      next[token] = reply[i + 1] ?? (script.loop ? (reply[0] ?? first) : vocabulary.control("<|im_end|>"));
+    });
+  }
+  others.forEach(([control], i) => {
+    next[vocabulary.control(control)] = tokens[i + 1]?.[0] ?? first;
   });
 
   // A one-hot row of width n comes out of RMSNorm as √n.

@@ -1,5 +1,6 @@
 import type { OpenApiDocument } from "../../src/rest/openapi.ts";
-import { createOpenApiValidator } from "./openapi-validator.ts";
+import { openAiSchemas } from "./openai-schemas.ts";
+import { createOpenApiValidator, eventData, type SeenResponse } from "./openapi-validator.ts";
 
 /** A `fetch` for clients, and what it found. */
 export interface ValidatingFetch {
@@ -10,10 +11,15 @@ export interface ValidatingFetch {
 
 /**
  * A `fetch` that holds every response that is read to its end against the
- * server's own /openapi.json. Streams that the client leaves are not checked.
+ * server's own /openapi.json, and against OpenAI's schemas where they are at
+ * hand. Streams that the client leaves are not checked. The headers are for
+ * /openapi.json, where it needs a key.
  */
-export async function validatingFetch(url: string): Promise<ValidatingFetch> {
-  const document = await (await fetch(`${url}/openapi.json`)).json();
+export async function validatingFetch(
+  url: string,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<ValidatingFetch> {
+  const document = await (await fetch(`${url}/openapi.json`, { headers })).json();
   const validator = createOpenApiValidator(document as OpenApiDocument);
   const checks: Promise<boolean>[] = [];
 
@@ -25,7 +31,9 @@ export async function validatingFetch(url: string): Promise<ValidatingFetch> {
       return false;
     }
     const contentType = response.headers.get("content-type") ?? "";
-    validator.check({ method, path: new URL(response.url).pathname, status: response.status, contentType, body });
+    const seen = { method, path: new URL(response.url).pathname, status: response.status, contentType, body };
+    validator.check(seen);
+    checkByOpenAi(seen);
     return true;
   }
 
@@ -42,4 +50,33 @@ export async function validatingFetch(url: string): Promise<ValidatingFetch> {
       return (await Promise.all(checks)).filter(Boolean).length;
     },
   };
+}
+
+const openAi = openAiSchemas();
+
+/** OpenAI's names for what an operation answers: whole, and an event of its stream. */
+const openAiNames: Readonly<Record<string, readonly [whole: string, event?: string]>> = {
+  "POST /v1/chat/completions": ["CreateChatCompletionResponse", "CreateChatCompletionStreamResponse"],
+  "POST /v1/completions": ["CreateCompletionResponse", "CreateCompletionResponse"],
+  "GET /v1/models": ["ListModelsResponse"],
+};
+
+function checkByOpenAi({ method, path, status, contentType, body }: SeenResponse & { readonly body: string }): void {
+  const [whole, event] = openAiNames[`${method.toUpperCase()} ${path}`] ?? [];
+  if (openAi === undefined || whole === undefined) return;
+  const streamed = contentType.startsWith("text/event-stream");
+  const documents = streamed ? eventData(body).filter((data) => data !== "[DONE]") : [body];
+  for (const text of documents) {
+    const value = JSON.parse(text) as object;
+    const schema = "error" in value ? "ErrorResponse" : streamed ? (event ?? whole) : whole;
+    const errors = openAi.errors(schema, value).filter((error) => !isKnown(schema, error));
+    if (errors.length > 0) {
+      throw new Error(`${method} ${path} → ${status}: no ${schema}: ${JSON.stringify(errors)} in ${text}`);
+    }
+  }
+}
+
+/** OpenAI streams `finish_reason: null` for completions too, which its specification forgets. */
+function isKnown(schema: string, error: { readonly instancePath: string }): boolean {
+  return schema === "CreateCompletionResponse" && /^\/choices\/\d+\/finish_reason$/.test(error.instancePath);
 }
