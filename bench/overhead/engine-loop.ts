@@ -74,7 +74,7 @@ async function runLoop({ streams, tokens, promptTokens, first }: LoopOrder): Pro
       const piece = row.pending.subarray(0, budget);
       if (piece.length === 0) continue;
       budget -= piece.length;
-      batch.push({ row, piece, logits: piece.length === row.pending.length });
+      batch.push({ row, piece, logits: Number(piece.length === row.pending.length) });
     }
     const handles = await engine.decode(
       batch.map(({ row, piece, logits }) => ({
@@ -88,7 +88,7 @@ async function runLoop({ streams, tokens, promptTokens, first }: LoopOrder): Pro
       batch.map(async ({ row, piece }, i) => {
         row.position += piece.length;
         row.pending = row.pending.subarray(piece.length);
-        const handle = handles[i];
+        const handle = handles[i]?.[0];
         const sampler = samplers[row.sequence];
         if (handle === undefined || sampler === undefined) return;
         const token = await engine.sample(handle, sampler);

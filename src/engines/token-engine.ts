@@ -18,6 +18,8 @@ export interface TokenEngine extends AsyncDisposable {
   tokenize(text: string, special: boolean): Uint32Array;
   /** A decoder that turns one sequence's tokens into text as they come. Control tokens have no text, with `special` their names. */
   createTextDecoder(special?: boolean): TokenTextDecoder;
+  /** The bytes that a token stands for; of a control token those of its name. Not to be written to. */
+  tokenBytes(token: number): Uint8Array;
   /** Whether a token ends the generation (end of sequence, of turn, of message). */
   isEndOfGeneration(token: number): boolean;
   /**
@@ -30,11 +32,11 @@ export interface TokenEngine extends AsyncDisposable {
   /**
    * Runs one batch. Row `i` appends its tokens to its sequence at `position`;
    * all sequences are distinct, and the sum of the tokens is at most
-   * `batchSize`. Resolves to one handle per row to sample from the logits of
-   * the row's last token, or undefined where `logits` is false. A handle is
-   * good until the next decode. Not reentrant.
+   * `batchSize`. Resolves to a list per row: handles of the logits of its last
+   * `logits` tokens, in order. A handle is good until the next decode. Not
+   * reentrant.
    */
-  decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]>;
+  decode(rows: readonly DecodeRow[]): Promise<LogitsHandle[][]>;
   /**
    * Changes a sampler between two draws; its random stream, its window and its
    * grammar go on. Throws {@link GrammarDeadEnd} for tokens that the grammar
@@ -46,6 +48,13 @@ export interface TokenEngine extends AsyncDisposable {
    * Throws {@link GrammarDeadEnd} where the grammar allows none that may be drawn.
    */
   sample(logits: LogitsHandle, sampler: Sampler): Promise<number>;
+  /**
+   * How likely a token was by the model alone, and the `top` likeliest ones (at
+   * most 32): log softmax of the raw logits, before bias, penalties, grammar,
+   * temperature and all that narrows the choice. Costs about two draws; may run
+   * beside draws and others of its kind. Throws `internal` where logits are NaN.
+   */
+  logprobs(logits: LogitsHandle, token: number, top: number): Promise<TokenLogprobs>;
   /** Drops a sequence's KV cells from `length` on; 0 empties it. False where the memory can't (it is empty then). */
   truncate(sequence: number, length: number): Promise<boolean>;
   /**
@@ -61,12 +70,24 @@ export interface DecodeRow {
   /** Number of tokens that the sequence holds already. */
   readonly position: number;
   readonly tokens: Uint32Array;
-  /** Whether the last token's logits are wanted. */
-  readonly logits: boolean;
+  /** Of how many of the last tokens the logits are wanted. Each takes four bytes per token of the vocabulary, kept by the runtime for ever. */
+  readonly logits: number;
 }
 
-/** The engine's own name for the logits of a row. */
+/** The engine's own name for the logits of one token of a row. */
 export type LogitsHandle = number & { readonly logits: unique symbol };
+
+/** A token and the natural logarithm of its probability; −Infinity where it is impossible. */
+export interface TokenLogprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** A token's log-probability among those of the likeliest tokens at its position. */
+export interface TokenLogprobs extends TokenLogprob {
+  /** Best first. */
+  readonly top: readonly TokenLogprob[];
+}
 
 /** Made by `createSampler`, given back with `dispose`. */
 export interface Sampler {

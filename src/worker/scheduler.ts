@@ -1,4 +1,11 @@
-import type { DecodeRow, LogitsHandle, Sampler, Sampling, TokenEngine } from "../engines/token-engine.ts";
+import type {
+  DecodeRow,
+  LogitsHandle,
+  Sampler,
+  Sampling,
+  TokenEngine,
+  TokenLogprobs,
+} from "../engines/token-engine.ts";
 import { type ErrorFields, LoquiError } from "../errors.ts";
 import { createFairQueue, type Room } from "./fair-queue.ts";
 import { sharePieces } from "./prompt-pieces.ts";
@@ -16,8 +23,20 @@ export interface Generation {
   readonly cacheScope: string;
   /** Goes on after tokens that end a generation. */
   readonly ignoreEos: boolean;
-  /** Called once per token, in order, but not for the one that ends the generation; forced ones too. */
-  onToken(token: number): Steering;
+  /** How many of the likeliest tokens to list beside each log-probability. Log-probabilities are not computed where it is absent. */
+  readonly topLogprobs?: number | undefined;
+  /**
+   * Called once per token, in order, but not for the one that ends the
+   * generation; forced ones too, which have no log-probabilities: nobody has
+   * evaluated what is before them yet.
+   */
+  onToken(token: number, logprobs: TokenLogprobs | undefined): Steering;
+  /**
+   * Called once per token of the prompt but the first, in order, before
+   * `onToken`; only beside `topLogprobs`. The prompt is evaluated in small pieces
+   * then, and all of it: what the cache holds has no logits.
+   */
+  onPromptLogprobs?(logprobs: TokenLogprobs): void;
 }
 
 /** What happens after a token, as `onToken` answers. */
@@ -110,6 +129,13 @@ export interface Scheduler extends AsyncDisposable {
  */
 const minCopyGain = 1 / 256;
 
+/**
+ * Logits of prompts per decode: the runtime keeps as much memory for them as
+ * they ever took, 19 MB of a vocabulary of 152,000, and reading them takes the
+ * time between two decodes.
+ */
+const promptLogits = 32;
+
 /** What a generated token counts beside one of a prompt when tenants take turns; as in the paper behind {@link FairQueue}. */
 const generatedTokenWeight = 2;
 
@@ -193,7 +219,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
    */
   async function start(job: Job, slot: Slot): Promise<void> {
     const { prompt, cacheScope, sampling } = job.generation;
-    const most = prompt.length - 1;
+    const most = wantsPromptLogits(job.generation) ? 0 : prompt.length - 1;
     const own = Math.min(heldPrefix(slot, prompt, cacheScope), most);
     const other = slots.longestPrefix(prompt, cacheScope, slot);
     const copied = Math.min(other?.length ?? 0, most);
@@ -225,11 +251,12 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       if (job.completionTokens > 0) {
         const tokens = job.next.subarray(0, 1 + engine.batchSize - generating);
         generating += tokens.length - 1;
-        const logits = tokens.length === job.next.length;
+        const logits = Number(tokens.length === job.next.length);
         rows.push({ job, slot, sequence: slot.sequence, position: slot.length, tokens, logits });
       } else {
         const { prompt, cacheScope } = job.generation;
-        const held = job.startedAt === undefined ? heldPrefix(slot, prompt, cacheScope) : slot.length;
+        const reusable = wantsPromptLogits(job.generation) ? 0 : heldPrefix(slot, prompt, cacheScope);
+        const held = job.startedAt === undefined ? reusable : slot.length;
         prompts.push({ job, slot, left: Math.max(prompt.length - held, 1) });
       }
     }
@@ -237,8 +264,10 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       prompts.map(({ left }) => left),
       promptBudget(generating, prompts.length),
     );
+    let logitsLeft = promptLogits;
     for (const [index, { job, slot }] of prompts.entries()) {
-      const piece = pieces[index] ?? 0;
+      const wantsLogits = wantsPromptLogits(job.generation);
+      const piece = Math.min(pieces[index] ?? 0, wantsLogits ? logitsLeft : Number.POSITIVE_INFINITY);
       if (piece === 0) continue;
       if (job.startedAt === undefined) {
         try {
@@ -253,7 +282,9 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       const position = slot.length;
       const { prompt, maxTokens } = job.generation;
       const tokens = prompt.subarray(position, position + piece);
-      const logits = position + tokens.length === prompt.length && maxTokens > 0;
+      const last = position + tokens.length === prompt.length && maxTokens > 0;
+      const logits = wantsLogits ? tokens.length : Number(last);
+      if (wantsLogits) logitsLeft -= logits;
       rows.push({ job, slot, sequence: slot.sequence, position, tokens, logits });
     }
     return rows.filter((row) => !row.job.settled);
@@ -287,7 +318,9 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     try {
       if (job.settled || job.sampler === undefined) return;
       const token = await engine.sample(handle, job.sampler);
-      if (!job.settled) accept(job, token);
+      const top = ends(job, token) ? undefined : job.generation.topLogprobs;
+      const logprobs = top === undefined || job.settled ? undefined : await engine.logprobs(handle, token, top);
+      if (!job.settled) accept(job, token, logprobs);
     } catch (error) {
       job.fail(asLoquiError(error));
     } finally {
@@ -295,8 +328,27 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     }
   }
 
+  /** Tells the log-probabilities of the prompt's tokens that follow those of a piece. */
+  async function readPrompt(job: Job, handles: readonly LogitsHandle[], position: number): Promise<void> {
+    const { prompt, topLogprobs = 0, onPromptLogprobs } = job.generation;
+    const next = prompt.subarray(position + 1, position + 1 + handles.length);
+    if (job.settled || next.length === 0) return;
+    try {
+      const read = await Promise.all(
+        handles.slice(0, next.length).map((handle, index) => engine.logprobs(handle, next[index] ?? 0, topLogprobs)),
+      );
+      for (const logprobs of read) if (!job.settled) onPromptLogprobs?.(logprobs);
+    } catch (error) {
+      job.fail(asLoquiError(error));
+    }
+  }
+
+  function ends({ generation }: Job, token: number): boolean {
+    return !generation.ignoreEos && engine.isEndOfGeneration(token);
+  }
+
   /** Takes a token that was drawn, and those that are forced behind it. */
-  function accept(job: Job, token: number): void {
+  function accept(job: Job, token: number, logprobs: TokenLogprobs | undefined): void {
     job.firstTokenAt ??= performance.now();
     const { generation, sampler } = job;
     const most = Math.min(generation.maxTokens, engine.contextLength - generation.prompt.length);
@@ -306,8 +358,8 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       const taken = next[i] ?? 0;
       job.completionTokens += 1;
       queue.charge(job.tenant, generatedTokenWeight);
-      const isEnd = !generation.ignoreEos && engine.isEndOfGeneration(taken);
-      const steering = isEnd ? "stop" : generation.onToken(taken);
+      const isEnd = ends(job, taken);
+      const steering = isEnd ? "stop" : generation.onToken(taken, i === 0 ? logprobs : undefined);
       if (steering === "stop" || job.completionTokens >= most) {
         job.finish(isEnd ? "eos" : steering === "stop" ? "stopped" : "length");
         return;
@@ -321,26 +373,32 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     engine.changeSampler(sampler, { tokens: job.next.subarray(1), logitBias });
   }
 
+  /** What comes after a row's decode: the next token, where its prompt is complete. */
+  async function follow({ job, slot, position }: PlannedRow, handles: readonly LogitsHandle[]): Promise<void> {
+    const { generation } = job;
+    const end = slot.length;
+    if (wantsPromptLogits(generation)) await readPrompt(job, handles, position);
+    const last = end < generation.prompt.length ? undefined : handles.at(-1);
+    if (last !== undefined && generation.maxTokens > 0) await draw(job, last);
+    else if (end === generation.prompt.length) job.finish("length");
+  }
+
   /** One decode. */
   async function step(): Promise<void> {
     const rows = await planRows();
     if (rows.length === 0) return;
-    let handles: (LogitsHandle | undefined)[];
+    let handles: LogitsHandle[][];
     try {
       handles = await engine.decode(rows);
     } catch (error) {
       return failActive(error);
     }
-    const draws: Promise<void>[] = [];
-    for (const [index, { job, slot, position, tokens }] of rows.entries()) {
+    for (const { job, slot, position, tokens } of rows) {
       slot.cells.set(tokens, position);
       slot.length = position + tokens.length;
       if (job.completionTokens > 0) job.next = job.next.subarray(tokens.length);
-      const handle = handles[index];
-      if (handle !== undefined) draws.push(draw(job, handle));
-      else if (slot.length === job.generation.prompt.length) job.finish("length");
     }
-    await Promise.all(draws);
+    await Promise.all(rows.map((row, index) => follow(row, handles[index] ?? [])));
   }
 
   async function runLoop(): Promise<void> {
@@ -453,6 +511,11 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       await loop;
     },
   };
+}
+
+/** Whether the tokens of a generation's prompt need logits of their own. */
+function wantsPromptLogits(generation: Generation): boolean {
+  return generation.topLogprobs !== undefined && generation.onPromptLogprobs !== undefined;
 }
 
 function asLoquiError(error: unknown): LoquiError {

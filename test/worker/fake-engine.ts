@@ -7,6 +7,7 @@ import type {
   SamplerChange,
   Sampling,
   TokenEngine,
+  TokenLogprobs,
   TokenTextDecoder,
 } from "../../src/engines/token-engine.ts";
 
@@ -99,6 +100,10 @@ export class FakeEngine implements TokenEngine {
     return { push: (token) => String.fromCharCode(token), flush: () => "" };
   }
 
+  tokenBytes(token: number): Uint8Array {
+    return Buffer.from(String.fromCharCode(token));
+  }
+
   isEndOfGeneration(token: number): boolean {
     return token === eog;
   }
@@ -116,7 +121,7 @@ export class FakeEngine implements TokenEngine {
     this.events.push({ kind: "change", change });
   }
 
-  async decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]> {
+  async decode(rows: readonly DecodeRow[]): Promise<LogitsHandle[][]> {
     this.#enter();
     this.events.push({
       kind: "decode",
@@ -132,12 +137,15 @@ export class FakeEngine implements TokenEngine {
       const cells = this.#sequence(row.sequence);
       assert.equal(row.position, cells.length);
       assert.ok(row.tokens.length > 0);
+      assert.ok(row.logits <= row.tokens.length);
       cells.push(...row.tokens);
       assert.ok(cells.length <= this.contextLength);
-      if (!row.logits) return undefined;
-      const handle = this.#decodes * 1_000 + index;
-      this.#logits.set(handle, (this.#options.next ?? continuation)(cells));
-      return handle as LogitsHandle;
+      return Array.from({ length: row.logits }, (_, place) => {
+        const handle = (this.#decodes * 1_000 + index) * 1_000 + place;
+        const held = cells.slice(0, cells.length - row.logits + place + 1);
+        this.#logits.set(handle, (this.#options.next ?? continuation)(held));
+        return handle as LogitsHandle;
+      });
     });
     this.#decoding = false;
     return handles;
@@ -147,6 +155,14 @@ export class FakeEngine implements TokenEngine {
     const token = this.#logits.get(logits);
     assert.ok(token !== undefined, "the logits are of another decode");
     return token;
+  }
+
+  /** The farther from the token that comes next, the less likely. */
+  async logprobs(logits: LogitsHandle, token: number, top: number): Promise<TokenLogprobs> {
+    const next = this.#logits.get(logits);
+    assert.ok(next !== undefined, "the logits are of another decode");
+    const likeliest = Array.from({ length: top }, (_, rank) => ({ token: next + rank, logprob: -rank }));
+    return { token, logprob: -Math.abs(token - next), top: likeliest };
   }
 
   async truncate(sequence: number, length: number): Promise<boolean> {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { GrammarDeadEnd, type Sampling } from "../../src/engines/token-engine.ts";
+import { GrammarDeadEnd, type Sampling, type TokenLogprobs } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
 import {
   createScheduler,
@@ -8,7 +8,7 @@ import {
   type SchedulerLimits,
   type Steering,
 } from "../../src/worker/scheduler.ts";
-import { eog, expected, FakeEngine, type FakeEngineOptions } from "./fake-engine.ts";
+import { continuation, eog, expected, FakeEngine, type FakeEngineOptions } from "./fake-engine.ts";
 
 const greedy: Sampling = {
   temperature: 0,
@@ -734,4 +734,139 @@ test("the times add up", async () => {
   expect(a.generationMs).toBeGreaterThan(14);
   expect(b.queueMs).toBeGreaterThan(18);
   expect(b.firstTokenMs).toBeCloseTo(b.queueMs + b.promptMs, 6);
+});
+
+describe("log-probabilities", () => {
+  const seen = () => {
+    const tokens: [token: number, top: number | undefined][] = [];
+    const onToken = (token: number, logprobs: TokenLogprobs | undefined): Steering => {
+      if (logprobs !== undefined) expect(logprobs.token).toBe(token);
+      tokens.push([token, logprobs?.top.length]);
+      return "continue";
+    };
+    return { tokens, onToken };
+  };
+
+  test("come with each token where they are asked for, and only then", async () => {
+    const { scheduler } = setup();
+    const [asked, none, plain] = [seen(), seen(), seen()];
+    await Promise.all([
+      start(scheduler, [1, 2, 3], { topLogprobs: 2, onToken: asked.onToken }).result,
+      start(scheduler, [4, 5], { topLogprobs: 0, onToken: none.onToken }).result,
+      start(scheduler, [6, 7], { onToken: plain.onToken }).result,
+    ]);
+    expect(asked.tokens).toEqual(expected([1, 2, 3], 4).map((token) => [token, 2]));
+    expect(none.tokens).toEqual(expected([4, 5], 4).map((token) => [token, 0]));
+    expect(plain.tokens).toEqual(expected([6, 7], 4).map((token) => [token, undefined]));
+  });
+
+  test("are not known of forced tokens", async () => {
+    const { scheduler } = setup();
+    const { tokens, onToken } = seen();
+    const forcing = (token: number, logprobs: TokenLogprobs | undefined): Steering => {
+      onToken(token, logprobs);
+      return tokens.length === 2 ? { force: Uint32Array.of(5, 6) } : "continue";
+    };
+    await start(scheduler, [1, 2, 3], { maxTokens: 5, topLogprobs: 1, onToken: forcing }).result;
+    const [first = 0, second = 0] = expected([1, 2, 3], 2);
+    const [last = 0] = expected([1, 2, 3, first, second, 5, 6], 1);
+    expect(tokens).toEqual([
+      [first, 1],
+      [second, 1],
+      [5, undefined],
+      [6, undefined],
+      [last, 1],
+    ]);
+  });
+
+  test("are not read of the token that ends a generation", async () => {
+    const { engine, scheduler } = setup({ next: (held) => (held.length === 5 ? eog : 7) });
+    let read = 0;
+    const { logprobs } = engine;
+    engine.logprobs = (...args) => {
+      read += 1;
+      return logprobs.apply(engine, args);
+    };
+    expect(await start(scheduler, [1, 2, 3], { topLogprobs: 1 }).result).toMatchObject({ reason: "eos" });
+    expect(read).toBe(2);
+  });
+
+  /** What the fake engine says of a prompt's tokens but the first. */
+  const ofPrompt = (prompt: readonly number[]) =>
+    prompt.slice(1).map((token, index) => -Math.abs(token - continuation(prompt.slice(0, index + 1))));
+
+  test.each([0, 1, 3])(
+    "of a prompt's tokens come in order before %d generated ones, in bounded pieces",
+    async (maxTokens) => {
+      const { engine, scheduler } = setup();
+      const prompt = range(100);
+      const logprobs: number[] = [];
+      const { tokens, result } = start(scheduler, prompt, {
+        maxTokens,
+        topLogprobs: 1,
+        onPromptLogprobs: ({ logprob, top }) => {
+          expect([tokens.length, top.length]).toEqual([0, 1]);
+          logprobs.push(logprob);
+        },
+      });
+      expect(await result).toMatchObject({ reason: "length", completionTokens: maxTokens });
+      expect(logprobs).toEqual(ofPrompt(prompt));
+      expect(tokens).toEqual(expected(prompt, maxTokens));
+      expect(engine.batches.slice(0, 4)).toEqual([[[0, 32]], [[0, 32]], [[0, 32]], [[0, 4]]]);
+    },
+  );
+
+  test("of a prompt's tokens are of all of it, whatever the cache holds, and leave it to the next", async () => {
+    const { scheduler } = setup();
+    const prompt = range(20);
+    await start(scheduler, prompt).result;
+    const logprobs: number[] = [];
+    const echoed = start(scheduler, prompt, {
+      topLogprobs: 0,
+      onPromptLogprobs: ({ logprob }) => void logprobs.push(logprob),
+    });
+    expect(await echoed.result).toMatchObject({ cachedTokens: 0 });
+    expect(logprobs).toEqual(ofPrompt(prompt));
+    expect(await start(scheduler, [...prompt, 99]).result).toMatchObject({ cachedTokens: 20 });
+  });
+
+  test("of several prompts share the logits of a decode; others are not slowed down by it", async () => {
+    const { engine, scheduler } = setup({ sequences: 3, batchSize: 128 });
+    const prompts = [range(40), range(40, 100), range(40, 200)];
+    const logprobs = prompts.map((): number[] => []);
+    const runs = prompts.map((prompt, index) =>
+      start(scheduler, prompt, {
+        maxTokens: 1,
+        topLogprobs: 0,
+        ...(index < 2 && { onPromptLogprobs: ({ logprob }) => void logprobs[index]?.push(logprob) }),
+      }),
+    );
+    await Promise.all(runs.map(({ result }) => result));
+    expect(logprobs).toEqual([...prompts.slice(0, 2).map(ofPrompt), []]);
+    expect(runs.map(({ tokens }) => tokens)).toEqual(prompts.map((prompt) => expected(prompt, 1)));
+    expect(engine.batches).toEqual([
+      [[0, 32]],
+      [
+        [0, 8],
+        [1, 24],
+        [2, 40],
+      ],
+      [[1, 16]],
+    ]);
+  });
+
+  test("an engine that can't read them ends the generation, and no other", async () => {
+    const { engine, scheduler } = setup();
+    engine.logprobs = async () => {
+      throw new Error("NaN");
+    };
+    const asked = start(scheduler, [1, 2], { topLogprobs: 1 });
+    const echoed = start(scheduler, [5, 6], { topLogprobs: 1, maxTokens: 0, onPromptLogprobs: () => {} });
+    const plain = start(scheduler, [3, 4]);
+    expect(await failure(asked.result)).toMatchObject({ kind: "internal" });
+    expect(await failure(echoed.result)).toMatchObject({ kind: "internal" });
+    await plain.result;
+    expect(plain.tokens).toEqual(expected([3, 4], 4));
+    expect(engine.samplers).toBe(0);
+  });
 });

@@ -8,12 +8,14 @@ import type {
   SamplerChange,
   Sampling,
   TokenEngine,
+  TokenLogprobs,
   TokenTextDecoder,
 } from "../token-engine.ts";
 import { type LlamaContext, type LlamaModel, type LlamaSampler, type LogLevel, loadLlama } from "./addon.ts";
 import { createDry, type Dry } from "./dry.ts";
 import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
+import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
 import { chooseThreads, threadCounts } from "./threads.ts";
 import { createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
 
@@ -66,6 +68,9 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
   }
 }
 
+/** Readings of logits at a time: libuv's pool has four threads where nothing else is set. */
+const probes = 4;
+
 interface EngineShape {
   readonly sequences: number;
   readonly contextLength: number;
@@ -100,8 +105,9 @@ class LlamaEngine implements TokenEngine {
   /** Cells that each sequence holds. */
   readonly #held: number[];
   readonly #samplers = new Map<Sampler, SamplerState>();
-  /** Draws that run now. */
-  readonly #draws = new Set<Promise<number>>();
+  readonly #probes: ProbePool;
+  /** Draws and readings of logits that run now. */
+  readonly #draws = new Set<Promise<unknown>>();
   /** The decode or copy that runs now. */
   #busy: Promise<unknown> | undefined;
   /** Handles are `decode number × batch size + index`, which tells the stale ones. */
@@ -117,6 +123,7 @@ class LlamaEngine implements TokenEngine {
     this.#context = context;
     this.#window = shape.window;
     this.#bytes = createTokenBytes(model);
+    this.#probes = createProbePool(() => model.createProbe(), probes);
     this.#held = new Array(shape.sequences).fill(0);
   }
 
@@ -135,6 +142,12 @@ class LlamaEngine implements TokenEngine {
       },
       flush: decoder.flush,
     };
+  }
+
+  tokenBytes(token: number): Uint8Array {
+    this.#checkOpen();
+    this.#checkTokens([token]);
+    return this.#bytes.of(token, true);
   }
 
   isEndOfGeneration(token: number): boolean {
@@ -171,7 +184,7 @@ class LlamaEngine implements TokenEngine {
     for (const token of tokens) state.dry?.push(token);
   }
 
-  async decode(rows: readonly DecodeRow[]): Promise<(LogitsHandle | undefined)[]> {
+  async decode(rows: readonly DecodeRow[]): Promise<LogitsHandle[][]> {
     this.#checkOpen();
     if (this.#busy !== undefined) throw new Error("decode is not reentrant");
     this.#checkRows(rows);
@@ -181,18 +194,17 @@ class LlamaEngine implements TokenEngine {
     const ordered = rows.map((row, place) => ({ row, place })).sort((a, b) => a.row.sequence - b.row.sequence);
     const indexes = await this.#alone(() => this.#context.decode(ordered.map(({ row }) => row)));
     for (const row of rows) this.#held[row.sequence] = row.position + row.tokens.length;
-    const handles: (LogitsHandle | undefined)[] = rows.map(() => undefined);
+    const handles: LogitsHandle[][] = rows.map(() => []);
     for (const [i, { row, place }] of ordered.entries()) {
-      if (row.logits) handles[place] = (this.#decodes * this.batchSize + (indexes[i] ?? 0)) as LogitsHandle;
+      const first = this.#decodes * this.batchSize + (indexes[i] ?? 0) - row.logits + 1;
+      handles[place] = Array.from({ length: row.logits }, (_, index) => (first + index) as LogitsHandle);
     }
     return handles;
   }
 
   async sample(logits: LogitsHandle, sampler: Sampler): Promise<number> {
     this.#checkOpen();
-    if (this.#busy !== undefined || Math.floor(logits / this.batchSize) !== this.#decodes) {
-      throw new Error("the logits are of an earlier decode");
-    }
+    this.#checkLogits(logits);
     const state = this.#idleSampler(sampler);
     const { dry } = state;
     if (dry !== undefined) state.native.setLogitBias(lowered(state.logitBias, dry.penalties()));
@@ -207,6 +219,21 @@ class LlamaEngine implements TokenEngine {
       this.#draws.delete(draw);
       state.draws -= 1;
       if (state.disposed) this.#disposeSampler(sampler, state);
+    }
+  }
+
+  async logprobs(logits: LogitsHandle, token: number, top: number): Promise<TokenLogprobs> {
+    this.#checkOpen();
+    this.#checkLogits(logits);
+    this.#checkTokens([token]);
+    if (top > mostTopLogprobs) throw new Error(`${top} log-probabilities are more than ${mostTopLogprobs}`);
+    const index = logits % this.batchSize;
+    const reading = this.#probes.run((probe) => readLogprobs(this.#context, probe, index, token, top));
+    this.#draws.add(reading);
+    try {
+      return await reading;
+    } finally {
+      this.#draws.delete(reading);
     }
   }
 
@@ -242,6 +269,7 @@ class LlamaEngine implements TokenEngine {
     await this.#idle();
     await Promise.allSettled(this.#draws);
     for (const [sampler, state] of this.#samplers) this.#disposeSampler(sampler, state);
+    this.#probes.dispose();
     await this.#context.dispose();
     await this.#model.dispose();
   }
@@ -293,6 +321,11 @@ class LlamaEngine implements TokenEngine {
     if (this.#disposal !== undefined) throw new Error("the engine is disposed");
   }
 
+  #checkLogits(logits: LogitsHandle): void {
+    if (this.#busy === undefined && Math.floor(logits / this.batchSize) === this.#decodes) return;
+    throw new Error("the logits are of an earlier decode");
+  }
+
   #heldBy(sequence: number): number {
     const held = this.#held[sequence];
     if (held === undefined) throw new Error(`there is no sequence ${sequence}, only 0 to ${this.sequences - 1}`);
@@ -319,6 +352,9 @@ class LlamaEngine implements TokenEngine {
         });
       }
       if (row.tokens.length === 0) throw new Error(`the row of sequence ${row.sequence} is empty`);
+      if (row.logits > row.tokens.length) {
+        throw new Error(`the row of sequence ${row.sequence} has no ${row.logits} tokens to give the logits of`);
+      }
       this.#checkTokens(row.tokens);
       tokens += row.tokens.length;
     }

@@ -32,7 +32,7 @@ export async function chooseThreads(context: LlamaContext, counts: readonly numb
   let position = 0;
   const decode = async () => {
     const started = performance.now();
-    await context.decode([{ sequence: 0, position: position++, tokens: Uint32Array.of(0), logits: true }]);
+    await context.decode([{ sequence: 0, position: position++, tokens: Uint32Array.of(0), logits: 1 }]);
     return performance.now() - started;
   };
   try {

@@ -40,7 +40,7 @@ export async function append(
   position: number,
   tokens: Uint32Array,
 ): Promise<LogitsHandle> {
-  const [logits] = await engine.decode([{ sequence, position, tokens, logits: true }]);
+  const [[logits] = []] = await engine.decode([{ sequence, position, tokens, logits: 1 }]);
   if (logits === undefined) throw new Error("no logits");
   return logits;
 }

@@ -108,11 +108,11 @@ describe("random model", () => {
     await emptied(0, 1, 2);
     const samplers = prompts.map((text) => engine.createSampler(greedy, text));
     const together: number[][] = prompts.map(() => []);
-    let rows: DecodeRow[] = prompts.map((tokens, sequence) => ({ sequence, position: 0, tokens, logits: true }));
+    let rows: DecodeRow[] = prompts.map((tokens, sequence) => ({ sequence, position: 0, tokens, logits: 1 }));
     for (let step = 0; step < 12; step++) {
       const logits = await engine.decode(rows);
       const drawn = await Promise.all(
-        samplers.map((sampler, i) => engine.sample(logits[i] ?? (0 as LogitsHandle), sampler)),
+        samplers.map((sampler, i) => engine.sample(logits[i]?.[0] ?? (0 as LogitsHandle), sampler)),
       );
       rows = rows.map(({ sequence, position, tokens }, i) => {
         together[i]?.push(drawn[i] ?? -1);
@@ -120,7 +120,7 @@ describe("random model", () => {
           sequence,
           position: position + tokens.length,
           tokens: Uint32Array.of(drawn[i] ?? 0),
-          logits: true,
+          logits: 1,
         };
       });
     }
@@ -134,7 +134,7 @@ describe("random model", () => {
     let position = 0;
     while (prompt.length - position > 7) {
       const tokens = prompt.subarray(position, position + 7);
-      expect(await engine.decode([{ sequence: 0, position, tokens, logits: false }])).toEqual([undefined]);
+      expect(await engine.decode([{ sequence: 0, position, tokens, logits: 0 }])).toEqual([[]]);
       position += 7;
     }
     expect(await continueFrom(engine, 0, position, prompt.subarray(position), 12)).toEqual(whole);
@@ -164,7 +164,7 @@ describe("random model", () => {
   it("copies from copies", async () => {
     const fresh = await generate(engine, prompt, 8);
     await emptied(1, 2, 3);
-    await engine.decode([{ sequence: 1, position: 0, tokens: prompt.subarray(0, -1), logits: false }]);
+    await engine.decode([{ sequence: 1, position: 0, tokens: prompt.subarray(0, -1), logits: 0 }]);
     expect(await engine.copyPrefix(1, 2, prompt.length - 1)).toBe(true);
     expect(await engine.copyPrefix(2, 3, prompt.length - 1)).toBe(true);
     expect(await continueFrom(engine, 3, prompt.length - 1, prompt.subarray(-1), 8)).toEqual(fresh);
@@ -172,9 +172,9 @@ describe("random model", () => {
 
   it("waits with a truncation until the decode has ended", async () => {
     await emptied(0);
-    const decode = engine.decode([{ sequence: 0, position: 0, tokens: prompt, logits: false }]);
+    const decode = engine.decode([{ sequence: 0, position: 0, tokens: prompt, logits: 0 }]);
     const truncation = engine.truncate(0, 4);
-    expect(await Promise.all([decode, truncation])).toEqual([[undefined], true]);
+    expect(await Promise.all([decode, truncation])).toEqual([[[]], true]);
     await append(engine, 0, 4, prompt.subarray(4));
   });
 
@@ -182,9 +182,9 @@ describe("random model", () => {
     await emptied(0);
     const piece = new Uint32Array(128);
     for (let position = 0; position < 512; position += 128) {
-      await engine.decode([{ sequence: 0, position, tokens: piece, logits: false }]);
+      await engine.decode([{ sequence: 0, position, tokens: piece, logits: 0 }]);
     }
-    const row = { sequence: 0, position: 512, tokens: Uint32Array.of(1), logits: true };
+    const row = { sequence: 0, position: 512, tokens: Uint32Array.of(1), logits: 1 };
     await expect(engine.decode([row])).rejects.toMatchObject({
       kind: "context_too_long",
       message: "513 tokens are above the context length 512",
@@ -195,26 +195,23 @@ describe("random model", () => {
 
   it.each<[string, DecodeRow[]]>([
     ["a batch has 1 to 128 tokens, not 0", []],
-    [
-      "a batch has 1 to 128 tokens, not 129",
-      [{ sequence: 3, position: 0, tokens: new Uint32Array(129), logits: false }],
-    ],
-    ["the row of sequence 3 is empty", [{ sequence: 3, position: 0, tokens: new Uint32Array(0), logits: false }]],
-    ["there is no sequence 4, only 0 to 3", [{ sequence: 4, position: 0, tokens: Uint32Array.of(1), logits: false }]],
+    ["a batch has 1 to 128 tokens, not 129", [{ sequence: 3, position: 0, tokens: new Uint32Array(129), logits: 0 }]],
+    ["the row of sequence 3 is empty", [{ sequence: 3, position: 0, tokens: new Uint32Array(0), logits: 0 }]],
+    ["there is no sequence 4, only 0 to 3", [{ sequence: 4, position: 0, tokens: Uint32Array.of(1), logits: 0 }]],
     [
       "sequence 3 is in the batch twice",
       [
-        { sequence: 3, position: 0, tokens: Uint32Array.of(1), logits: false },
-        { sequence: 3, position: 0, tokens: Uint32Array.of(1), logits: false },
+        { sequence: 3, position: 0, tokens: Uint32Array.of(1), logits: 0 },
+        { sequence: 3, position: 0, tokens: Uint32Array.of(1), logits: 0 },
       ],
     ],
     [
       "sequence 3 holds 0 tokens, but its row begins at position 1",
-      [{ sequence: 3, position: 1, tokens: Uint32Array.of(1), logits: false }],
+      [{ sequence: 3, position: 1, tokens: Uint32Array.of(1), logits: 0 }],
     ],
     [
       "token 512 is not in the vocabulary of 512",
-      [{ sequence: 3, position: 0, tokens: Uint32Array.of(512), logits: false }],
+      [{ sequence: 3, position: 0, tokens: Uint32Array.of(512), logits: 0 }],
     ],
   ])("refuses a batch: %s", async (message, rows) => {
     await emptied(3);
@@ -317,8 +314,8 @@ describe("disposing", () => {
     const path = inFolder("busy.gguf");
     writeRandomModel(path, tinyShape);
     const engine = await openLlamaEngine({ path, sequences: 1, contextLength: 512, threads: 1 });
-    const decode = engine.decode([{ sequence: 0, position: 0, tokens: new Uint32Array(400), logits: false }]);
+    const decode = engine.decode([{ sequence: 0, position: 0, tokens: new Uint32Array(400), logits: 0 }]);
     await engine[Symbol.asyncDispose]();
-    expect(await decode).toEqual([undefined]);
+    expect(await decode).toEqual([[]]);
   });
 });

@@ -10,7 +10,7 @@ const prompt = Uint32Array.from({ length: 900 }, (_, i) => (i * 31) % 251);
 async function prefill(engine: LlamaEngine, sequence: number, length: number): Promise<void> {
   for (let position = 0; position < length; position += 64) {
     const tokens = prompt.subarray(position, Math.min(position + 64, length));
-    await engine.decode([{ sequence, position, tokens, logits: false }]);
+    await engine.decode([{ sequence, position, tokens, logits: 0 }]);
   }
 }
 

@@ -63,10 +63,10 @@ describe("sampling from a random model", () => {
   it("draws several rows at the same time, each with its own random stream", async () => {
     await engine.truncate(0, 0);
     await engine.truncate(1, 0);
-    const rows = [0, 1].map((sequence) => ({ sequence, position: 0, tokens: prompt, logits: true }));
+    const rows = [0, 1].map((sequence) => ({ sequence, position: 0, tokens: prompt, logits: 1 }));
     const logits = await engine.decode(rows);
     const draw = async (seed: number, row: number) => {
-      const handle = logits[row];
+      const handle = logits[row]?.[0];
       if (handle === undefined) throw new Error("no logits");
       const sampler = engine.createSampler({ ...hot, seed }, prompt);
       const token = await engine.sample(handle, sampler);
