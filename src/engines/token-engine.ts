@@ -14,8 +14,18 @@ export interface TokenEngine extends AsyncDisposable {
   /** Tokens that one decode can take, over all its rows. */
   readonly batchSize: number;
 
-  /** Token ids of a text. With `special`, the texts of control tokens become those tokens. */
-  tokenize(text: string, special: boolean): Uint32Array;
+  /**
+   * Token ids of a text. With `parseSpecial`, the texts of control tokens become
+   * those tokens; with `addSpecial`, those are added with which the model wants
+   * every text to begin and to end, which chat templates write themselves.
+   */
+  tokenize(text: string, parseSpecial: boolean, addSpecial?: boolean): Uint32Array;
+  /**
+   * The text that `tokenize` (without `addSpecial`) makes these tokens of, where
+   * there is one; the names of control tokens stand in it. Bytes that are not
+   * UTF-8 become U+FFFD.
+   */
+  detokenize(tokens: Uint32Array): string;
   /** A decoder that turns one sequence's tokens into text as they come. Control tokens have no text, with `special` their names. */
   createTextDecoder(special?: boolean): TokenTextDecoder;
   /** The bytes that a token stands for; of a control token those of its name. Not to be written to. */

@@ -5,7 +5,7 @@ import { type ChatLimits, checkChatLimits } from "./chat-limits.ts";
 import { forwardStream, forwardUnary } from "./forward.ts";
 import { implement, type ServiceImplementation } from "./handlers.ts";
 
-/** Chat completion by the model that the request names. */
+/** Chat completion, and the tokens behind it, by the model that the request names. */
 export function createChatService(gateway: Gateway, limits: ChatLimits): ServiceImplementation {
   const complete = forwardUnary(gateway, ChatService.method.createChatCompletion);
   const stream = forwardStream(gateway, ChatService.method.streamChatCompletion);
@@ -22,5 +22,9 @@ export function createChatService(gateway: Gateway, limits: ChatLimits): Service
       checkChatLimits(request, limits);
       return stream(request, context);
     },
+    tokenize: forwardUnary(gateway, ChatService.method.tokenize),
+    detokenize: forwardUnary(gateway, ChatService.method.detokenize),
+    countTokens: forwardUnary(gateway, ChatService.method.countTokens),
+    applyTemplate: forwardUnary(gateway, ChatService.method.applyTemplate),
   });
 }

@@ -73,12 +73,16 @@ async function answer(
   try {
     const { last, totals } = await runMethod(outbox, call, methods, controller.signal);
     const complete = create(CompleteSchema, {
-      promptTokens: totals.promptTokens,
-      cachedTokens: totals.cachedTokens,
-      completionTokens: totals.completionTokens,
-      queueMs: totals.queueMs,
-      firstTokenMs: totals.firstTokenMs,
-      generationMs: totals.generationMs,
+      ...(totals !== undefined && {
+        totals: {
+          promptTokens: totals.promptTokens,
+          cachedTokens: totals.cachedTokens,
+          completionTokens: totals.completionTokens,
+          queueMs: totals.queueMs,
+          firstTokenMs: totals.firstTokenMs,
+          generationMs: totals.generationMs,
+        },
+      }),
     });
     outbox.close([
       ...last.map(messageFrame),

@@ -121,8 +121,10 @@ export function createChatAnswer({ request, format, prompt, tools, plain }: Chat
   };
 }
 
+type ToolRequest = Pick<CreateChatCompletionRequest, "tools" | "toolChoice">;
+
 /** The functions that the model may call; undefined where it may call none. */
-export function offeredTools(request: CreateChatCompletionRequest): KnownTools | undefined {
+export function offeredTools(request: ToolRequest): KnownTools | undefined {
   const choice = request.toolChoice?.choice;
   if (request.tools.length === 0 || (choice?.case === "mode" && choice.value === ToolChoiceMode.NONE)) return undefined;
   const schemas = new Map<string, string | undefined>();
@@ -141,7 +143,7 @@ export function offeredTools(request: CreateChatCompletionRequest): KnownTools |
 }
 
 /** The request's tools, without those that `tool_choice` doesn't allow. Throws `invalid_request` for one that it names but that isn't there. */
-export function allowedTools(request: CreateChatCompletionRequest): CreateChatCompletionRequest["tools"] {
+export function allowedTools(request: ToolRequest): ToolRequest["tools"] {
   const selection =
     request.toolChoice?.choice.case === "selection" ? request.toolChoice.choice.value.selection : undefined;
   if (selection?.case !== "allowedTools") return request.tools;

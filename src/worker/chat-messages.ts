@@ -83,11 +83,11 @@ function partText({ part }: ContentPart, path: string): string {
     case "refusal":
       return part.value;
     case "imageUrl":
-      throw unsupported(path, "images are");
+      throw unsupported(`${path}.image_url`, "images are");
     case "inputAudio":
-      throw unsupported(path, "sounds are");
+      throw unsupported(`${path}.input_audio`, "sounds are");
     case "file":
-      throw unsupported(path, "files are");
+      throw unsupported(`${path}.file`, "files are");
     case undefined:
       throw new LoquiError("invalid_request", `${path} is empty`, { param: path });
     default:

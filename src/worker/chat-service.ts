@@ -9,14 +9,12 @@ import {
   CreateChatCompletionResponseSchema,
   FinishReason,
 } from "../../gen/loqui/v1/chat_pb.ts";
-import type { ModelInfo } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
-import { allowedTools, type ChatAnswer, createChatAnswer, offeredTools } from "./chat-answer.ts";
-import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
+import { type ChatAnswer, createChatAnswer, offeredTools } from "./chat-answer.ts";
 import { outputFormatOf } from "./chat-output/parser.ts";
+import type { ChatPrompts } from "./chat-prompt.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
-import { compileChatTemplate } from "./chat-template.ts";
 import { refuseUnsupported } from "./chat-unsupported.ts";
 import { type ChunkForms, chunkEncoder, streamChoices } from "./choice-stream.ts";
 import {
@@ -30,11 +28,9 @@ import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
 
 export interface ChatServiceOptions {
   readonly generator: Generator;
-  readonly info: ModelInfo;
+  readonly prompts: ChatPrompts;
   /** Used where a request leaves the field out. */
   readonly defaults: SamplingDefaults;
-  /** Jinja, instead of the model's own. */
-  readonly chatTemplate?: string | undefined;
   /** Names the configuration that answers, for `system_fingerprint`. */
   readonly fingerprint: string;
 }
@@ -53,43 +49,14 @@ interface Prepared {
  * prompt, the text of each choice to response messages. What lies between is the
  * generator's.
  */
-export function createChatMethods({
-  generator,
-  info,
-  defaults,
-  fingerprint,
-  ...options
-}: ChatServiceOptions): WorkerMethods {
-  const chatTemplate = options.chatTemplate ?? info.chatTemplate;
-  const template = compileChatTemplate({ ...info, chatTemplate });
-  const format = outputFormatOf(chatTemplate ?? "");
-
-  function promptOf(request: CreateChatCompletionRequest): { text: string; tokens: Uint32Array } {
-    const kwargs =
-      request.chatTemplateKwargs === undefined ? {} : parseJson(request.chatTemplateKwargs, "chat_template_kwargs");
-    if (typeof kwargs !== "object" || kwargs === null || Array.isArray(kwargs)) {
-      const param = "chat_template_kwargs";
-      throw new LoquiError("invalid_request", `${param} is not a JSON object`, { param });
-    }
-    const text = template.render({
-      messages: templateMessages(request.messages, template),
-      tools: templateTools(allowedTools(request)),
-      addGenerationPrompt: request.addGenerationPrompt ?? true,
-      kwargs: { ...template.reasoningVariables(request.reasoningEffort), ...kwargs },
-    });
-    return { text, tokens: generator.tokenize(text, "messages") };
-  }
+export function createChatMethods({ generator, prompts, defaults, fingerprint }: ChatServiceOptions): WorkerMethods {
+  const format = outputFormatOf(prompts.source ?? "");
 
   function prepare(bytes: Uint8Array, call: WorkerCall): Prepared {
     generator.checkRoom(call.tenant);
     const request = fromBinary(CreateChatCompletionRequestSchema, bytes);
     refuseUnsupported(request);
     const tools = offeredTools(request);
-    if (tools !== undefined && !template.showsTools) {
-      throw new LoquiError("unsupported", "`tools` are not supported by this model: its template doesn't show them", {
-        param: "tools",
-      });
-    }
     const generation = generator.prepare(request);
     const plain = generation.grammar !== undefined;
     if (plain && tools !== undefined) {
@@ -97,15 +64,15 @@ export function createChatMethods({
         param: "tools",
       });
     }
-    const prompt = promptOf(request);
+    const prompt = prompts.render(request);
     return {
       request,
       generation,
       options: {
-        prompts: [prompt.tokens],
+        prompts: [generator.tokenize(prompt, "messages")],
         choices: request.n ?? 1,
         maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens,
-        output: () => createChatAnswer({ request, format, prompt: prompt.text, tools, plain }),
+        output: () => createChatAnswer({ request, format, prompt, tools, plain }),
       },
     };
   }

@@ -8,10 +8,10 @@ import {
   type TimingsSchema,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
-import { LoquiError } from "../errors.ts";
 import { checkBans, choiceSeed, type SamplingContext, type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
 import { createStructureCompiler } from "./chat-structure.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
+import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 import { checkPromptFits, type GenerationResult, type Scheduler } from "./scheduler.ts";
 import { createStopScanner } from "./stop-strings.ts";
 import { timingsOf, totalsOf, usageOf } from "./totals.ts";
@@ -122,20 +122,10 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
     },
   };
 
-  function checkStopTokens(tokens: readonly number[]): void {
-    const strange = tokens.findIndex((token) => token >= info.vocabularySize);
-    if (strange === -1) return;
-    const param = `stop_token_ids[${strange}]`;
-    const message = `${param}: ${tokens[strange]} is not in the vocabulary of ${info.vocabularySize} tokens`;
-    throw new LoquiError("invalid_request", message, { param });
-  }
-
   return {
     checkRoom: (tenant) => scheduler.checkRoom(tenant),
     tokenize(text, param) {
-      // Tokenizing takes the event loop: what can't fit is not worth it.
-      const leastTokens = Math.ceil(Buffer.byteLength(text) / info.longestTokenBytes);
-      checkPromptFits(leastTokens, contextLength, param);
+      checkTextFits(text, engine, param);
       const tokens = engine.tokenize(text, true);
       checkPromptFits(tokens.length, contextLength, param);
       return tokens;
@@ -144,7 +134,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
       const grammar = structures.grammarOf(request);
       const sampling = { ...samplingOf(request, samplingContext), grammar };
       if (grammar !== undefined) checkBans(request, sampling);
-      checkStopTokens(request.stopTokenIds);
+      checkTokenIds(request.stopTokenIds, info.vocabularySize, "stop_token_ids");
       return {
         grammar,
         async run(options, call) {

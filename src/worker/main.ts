@@ -18,6 +18,7 @@ import type { TokenEngine } from "../engines/token-engine.ts";
 import { traceLine } from "../error-trace.ts";
 import { toLoquiError } from "../errors.ts";
 import { answerCall, type Complain } from "./answer-call.ts";
+import { createChatPrompts } from "./chat-prompt.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { openEngine } from "./engines.ts";
 import { createGenerator } from "./generator.ts";
@@ -30,9 +31,11 @@ import {
   type WorkerOrder,
 } from "./ipc.ts";
 import { reportLoad } from "./load-report.ts";
+import type { WorkerMethods } from "./method.ts";
 import { createPace } from "./pace.ts";
 import { countEngine, createWorkCounter } from "./pulse.ts";
 import { createScheduler, type Scheduler } from "./scheduler.ts";
+import { createTokenizationMethods } from "./tokenization.ts";
 
 const { values } = parseArgs({
   allowPositionals: true,
@@ -85,13 +88,16 @@ async function serve({ model, limits, logContent }: WorkerConfig, path: string) 
   });
   const { defaults } = model;
   const { maxOutputTokens } = limits;
-  const methods = createChatMethods({
-    generator: createGenerator({ engine, scheduler, defaults, maxOutputTokens }),
-    info: engine.info,
-    defaults,
-    chatTemplate: model.chatTemplate,
-    fingerprint: fingerprintOf(model, engine),
-  });
+  const prompts = createChatPrompts(engine.info, model.chatTemplate);
+  const methods: WorkerMethods = new Map([
+    ...createChatMethods({
+      generator: createGenerator({ engine, scheduler, defaults, maxOutputTokens }),
+      prompts,
+      defaults,
+      fingerprint: fingerprintOf(model, engine),
+    }),
+    ...createTokenizationMethods({ engine, prompts, maxWaiting: limits.maxQueuedRequests }),
+  ]);
   const complain: Complain = (where, error) => console.error(`${where}: ${traceLine(error, logContent)}`);
   const pace = createPace(limits.streamIntervalMs);
   const server = createServer((socket) => answerCall(socket, methods, pace, work, complain));

@@ -15,7 +15,7 @@ export interface WorkerCall {
   send(...messages: Uint8Array[]): void;
 }
 
-/** What a complete call took; see `loqui.worker.v1.Complete`. */
+/** What a complete generation took; see `loqui.worker.v1.Complete`. */
 export interface CallTotals {
   readonly promptTokens: number;
   readonly cachedTokens: number;
@@ -29,7 +29,8 @@ export interface CallTotals {
 export interface CallResult {
   /** The last messages, sent together with the end. */
   readonly last: readonly Uint8Array[];
-  readonly totals: CallTotals;
+  /** Absent where nothing was generated. */
+  readonly totals?: CallTotals;
 }
 
 /** The worker's side of one rpc: encoded request in, encoded responses out. Throws LoquiErrors. */

@@ -96,6 +96,10 @@ export class FakeEngine implements TokenEngine {
     return Uint32Array.from(Buffer.from(text));
   }
 
+  detokenize(tokens: Uint32Array): string {
+    return Buffer.from(tokens).toString();
+  }
+
   createTextDecoder(): TokenTextDecoder {
     return { push: (token) => String.fromCharCode(token), flush: () => "" };
   }

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
-import type { Complete } from "../../../gen/loqui/worker/v1/worker_pb.ts";
+import type { Totals } from "../../../gen/loqui/worker/v1/worker_pb.ts";
 import { identityOf } from "../../codec/identity.ts";
 import type { ModelConfig } from "../../config/models-file.ts";
 import { LoquiError } from "../../errors.ts";
@@ -260,7 +260,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
             } else if (reply.case === "begun") {
               record.promptTokens = reply.value.promptTokens;
             } else if (reply.case === "complete") {
-              recordTotals(record, reply.value, startedAt - arrivedAt);
+              if (reply.value.totals !== undefined) recordTotals(record, reply.value.totals, startedAt - arrivedAt);
               if (suspicion !== undefined) suspects.acquit(input());
               turn.leave();
               if (single !== undefined) yield single;
@@ -387,7 +387,7 @@ function once<T>(compute: () => T): () => T {
 }
 
 /** `waitedMs`: before the worker was asked. */
-function recordTotals(record: RequestRecord, totals: Complete, waitedMs: number): void {
+function recordTotals(record: RequestRecord, totals: Totals, waitedMs: number): void {
   record.promptTokens = totals.promptTokens;
   record.cachedTokens = totals.cachedTokens;
   record.completionTokens = totals.completionTokens;

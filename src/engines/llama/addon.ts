@@ -36,10 +36,13 @@ export interface LlamaModel {
   readonly parameters: number;
   readonly sizeBytes: number;
   readonly vocabularyType: VocabularyType;
+  /** Whether every text begins with `bosToken`, and ends with `eosToken`. */
   readonly addBos: boolean;
+  readonly addEos: boolean;
   /** Undefined where the model has none. */
   readonly bosToken: number | undefined;
   readonly eosToken: number | undefined;
+  /** Adds neither of the tokens that a text begins and ends with. */
   tokenize(text: string, special: boolean): Uint32Array;
   /** Text of some tokens, lossy where it isn't whole characters, without the first one's leading space. */
   detokenize(tokens: Uint32Array, special: boolean): string;
@@ -156,6 +159,7 @@ interface AddonModel {
   isEogToken(token: number): boolean;
   getVocabularyType(): number;
   shouldPrependBosToken(): boolean;
+  shouldAppendEosToken(): boolean;
 }
 
 interface AddonContext {
@@ -293,6 +297,7 @@ const members = {
     "isEogToken",
     "getVocabularyType",
     "shouldPrependBosToken",
+    "shouldAppendEosToken",
   ] satisfies readonly (keyof AddonModel)[],
   AddonContext: [
     "init",
@@ -427,6 +432,7 @@ function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
     sizeBytes: model.getTotalSize(),
     vocabularyType: model.getVocabularyType() as VocabularyType,
     addBos: model.shouldPrependBosToken(),
+    addEos: model.shouldAppendEosToken(),
     bosToken: optional(model.tokenBos()),
     eosToken: optional(model.tokenEos()),
     tokenize: (text, special) => model.tokenize(text, special),

@@ -17,7 +17,7 @@ import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
 import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
 import { chooseThreads, threadCounts } from "./threads.ts";
-import { createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
+import { bytesBehind, createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
 
 /** How a GGUF model is to be run. */
 export interface LlamaOptions {
@@ -60,7 +60,13 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
     const threads = await chooseThreads(context, counts);
     const [window] = numbersOf(header.metadata.get(`${architectureOf(header)}.attention.sliding_window`));
     const info = modelInfo(model, header, threads);
-    return new LlamaEngine(model, context, info, { sequences, contextLength, batchSize, window });
+    return new LlamaEngine(model, context, info, {
+      sequences,
+      contextLength,
+      batchSize,
+      window,
+      added: addedTokens(model, header),
+    });
   } catch (error) {
     await context?.dispose();
     await model.dispose();
@@ -77,6 +83,13 @@ interface EngineShape {
   readonly batchSize: number;
   /** Positions that sliding-window layers see, where the model says so. */
   readonly window: number | undefined;
+  readonly added: AddedTokens;
+}
+
+/** The tokens with which the model wants every text to begin and to end. */
+interface AddedTokens {
+  readonly before: readonly number[];
+  readonly after: readonly number[];
 }
 
 /** A sampler and the draws that it is busy with. */
@@ -102,6 +115,7 @@ class LlamaEngine implements TokenEngine {
   readonly #context: LlamaContext;
   readonly #window: number | undefined;
   readonly #bytes: TokenBytes;
+  readonly #added: AddedTokens;
   /** Cells that each sequence holds. */
   readonly #held: number[];
   readonly #samplers = new Map<Sampler, SamplerState>();
@@ -124,12 +138,20 @@ class LlamaEngine implements TokenEngine {
     this.#window = shape.window;
     this.#bytes = createTokenBytes(model);
     this.#probes = createProbePool(() => model.createProbe(), probes);
+    this.#added = shape.added;
     this.#held = new Array(shape.sequences).fill(0);
   }
 
-  tokenize(text: string, special: boolean): Uint32Array {
+  tokenize(text: string, parseSpecial: boolean, addSpecial = false): Uint32Array {
     this.#checkOpen();
-    return this.#model.tokenize(text, special);
+    const tokens = this.#model.tokenize(text, parseSpecial);
+    return addSpecial ? Uint32Array.from([...this.#added.before, ...tokens, ...this.#added.after]) : tokens;
+  }
+
+  detokenize(tokens: Uint32Array): string {
+    this.#checkOpen();
+    this.#checkTokens(tokens);
+    return bytesBehind(this.#bytes, tokens).toString();
   }
 
   createTextDecoder(special = false): TokenTextDecoder {
@@ -416,13 +438,27 @@ function checkGenerates(header: GgufHeader): void {
   throw new LoquiError("model_unavailable", `the model is an encoder (${architecture}) and generates no text`);
 }
 
+/** A special token. llama.cpp's addon names only control tokens; templates want any. */
+function specialToken(model: LlamaModel, header: GgufHeader, name: "bos" | "eos"): number | undefined {
+  const tokens = header.metadata.get("tokenizer.ggml.tokens");
+  const [named = -1] = numbersOf(header.metadata.get(`tokenizer.ggml.${name}_token_id`));
+  const native = name === "bos" ? model.bosToken : model.eosToken;
+  return named >= 0 && named < (isArray(tokens) ? tokens.length : 0) ? named : native;
+}
+
+function addedTokens(model: LlamaModel, header: GgufHeader): AddedTokens {
+  const wanted = (name: "bos" | "eos", added: boolean) => {
+    const token = added ? specialToken(model, header, name) : undefined;
+    return token === undefined ? [] : [token];
+  };
+  return { before: wanted("bos", model.addBos), after: wanted("eos", model.addEos) };
+}
+
 function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): ModelInfo {
   const tokens = header.metadata.get("tokenizer.ggml.tokens");
   const vocabularySize = isArray(tokens) ? tokens.length : 0;
-  /** A special token's text. llama.cpp names only control tokens; the template wants any. */
-  const special = (name: string, native: number | undefined) => {
-    const [named = -1] = numbersOf(header.metadata.get(`tokenizer.ggml.${name}_token_id`));
-    const token = named >= 0 && named < vocabularySize ? named : native;
+  const special = (name: "bos" | "eos") => {
+    const token = specialToken(model, header, name);
     return token === undefined ? "" : model.tokenText(token);
   };
   return {
@@ -434,8 +470,8 @@ function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): Mode
     sizeBytes: model.sizeBytes,
     longestTokenBytes: isArray(tokens) ? longestBytes(tokens.texts) : 0,
     chatTemplate: textOf(header, "tokenizer.chat_template"),
-    bosToken: special("bos", model.bosToken),
-    eosToken: special("eos", model.eosToken),
+    bosToken: special("bos"),
+    eosToken: special("eos"),
     addBos: model.addBos,
     license: textOf(header, "general.license") ?? textOf(header, "general.license.name"),
     description: textOf(header, "general.description"),

@@ -5,6 +5,10 @@ import { type LlamaModel, tokenAttribute, vocabularyType } from "./addon.ts";
 export interface TokenBytes {
   /** With `special`, control tokens have the bytes of their names; without, none. */
   of(token: number, special: boolean): Buffer;
+  /** Whether a token is cut out of a text before the rest of it is tokenized: control tokens and those that users add. */
+  standsAlone(token: number): boolean;
+  /** Whether tokenizing puts a space before a text, and before what follows a token that stands alone. */
+  readonly addsSpace: boolean;
 }
 
 /** What is needed of a vocabulary. */
@@ -17,15 +21,37 @@ type Vocabulary = Pick<LlamaModel, "vocabularyType" | "tokenize" | "tokenText" |
  */
 export function createTokenBytes(vocabulary: Vocabulary): TokenBytes {
   const known: Buffer[] = [];
+  const attributes: number[] = [];
   const spelling = spellingOf(vocabulary);
-  return {
-    of(token, special) {
-      const attributes = vocabulary.tokenAttributes(token);
-      if (!special && attributes & (tokenAttribute.control | tokenAttribute.unknown)) return nothing;
-      known[token] ??= bytesOf(vocabulary, spelling, token, attributes);
-      return known[token];
-    },
+  const attributesOf = (token: number) => {
+    attributes[token] ??= vocabulary.tokenAttributes(token);
+    return attributes[token];
   };
+  const of = (token: number, special: boolean): Buffer => {
+    if (!special && attributesOf(token) & (tokenAttribute.control | tokenAttribute.unknown)) return nothing;
+    known[token] ??= bytesOf(vocabulary, spelling, token, attributesOf(token));
+    return known[token];
+  };
+  const [first] = vocabulary.tokenize("a", false);
+  return {
+    of,
+    standsAlone: (token) =>
+      (attributesOf(token) & (tokenAttribute.control | tokenAttribute.unknown | tokenAttribute.userDefined)) !== 0,
+    addsSpace: first !== undefined && of(first, true)[0] === space,
+  };
+}
+
+/** The bytes that tokenizing makes these tokens of: without the spaces that it puts before (`llama_vocab::impl::tokenize`). */
+export function bytesBehind(bytes: TokenBytes, tokens: Uint32Array): Buffer {
+  const pieces: Buffer[] = [];
+  let spaced = bytes.addsSpace;
+  for (const token of tokens) {
+    const piece = bytes.of(token, true);
+    const alone = bytes.standsAlone(token);
+    pieces.push(spaced && !alone && piece[0] === space ? piece.subarray(1) : piece);
+    spaced = alone && bytes.addsSpace;
+  }
+  return Buffer.concat(pieces);
 }
 
 /** A decoder that holds a token's last bytes back while they are the beginning of a character. */
@@ -48,6 +74,7 @@ export function createTextDecoder(bytes: TokenBytes, special: boolean): TokenTex
 }
 
 const nothing = Buffer.alloc(0);
+const space = 0x20;
 
 /** How normal tokens are spelled: GPT-2's characters for bytes, `▁` for spaces, or in a way that only llama.cpp knows. */
 type Spelling = "byte-level" | "spaces" | "other";

@@ -12,7 +12,7 @@ import { type Frame, FrameKind, writeFrames } from "../../../src/worker/frames.t
 const call = { requestId: "1", method: "a.Service/Method", request: Buffer.from("request") };
 const complete: Frame = {
   kind: FrameKind.complete,
-  payload: toBinary(CompleteSchema, create(CompleteSchema, { completionTokens: 3 })),
+  payload: toBinary(CompleteSchema, create(CompleteSchema, { totals: { completionTokens: 3 } })),
 };
 const message = (text: string): Frame => ({ kind: FrameKind.message, payload: Buffer.from(text) });
 
@@ -126,6 +126,9 @@ describe("a call to a worker", () => {
       const { value } = await replies.next();
       expect(value?.case === "message" && Buffer.from(value.value).readUInt32BE()).toBe(i);
     }
-    expect((await replies.next()).value).toMatchObject({ case: "complete", value: { completionTokens: 3 } });
+    expect((await replies.next()).value).toMatchObject({
+      case: "complete",
+      value: { totals: { completionTokens: 3 } },
+    });
   });
 });

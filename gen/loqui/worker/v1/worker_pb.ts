@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file loqui/worker/v1/worker.proto.
  */
 export const file_loqui_worker_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEiiAEKBENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZtZXRob2QYAiABKAkSDwoHcmVxdWVzdBgDIAEoDBIXCgp0aW1lb3V0X21zGAQgASgNSACIAQESDgoGdGVuYW50GAUgASgJEhMKC3RyYWNlcGFyZW50GAYgASgJQg0KC190aW1lb3V0X21zIh4KBUJlZ3VuEhUKDXByb21wdF90b2tlbnMYASABKA0iVQoHRmFpbHVyZRIPCgdtZXNzYWdlGAEgASgJEiUKBmRldGFpbBgCIAEoCzIVLmxvcXVpLnYxLkVycm9yRGV0YWlsEhIKCnF1ZXVlX2Z1bGwYAyABKAgilAEKCENvbXBsZXRlEhUKDXByb21wdF90b2tlbnMYASABKA0SFQoNY2FjaGVkX3Rva2VucxgCIAEoDRIZChFjb21wbGV0aW9uX3Rva2VucxgDIAEoDRIQCghxdWV1ZV9tcxgEIAEoARIWCg5maXJzdF90b2tlbl9tcxgFIAEoARIVCg1nZW5lcmF0aW9uX21zGAYgASgBYgZwcm90bzM", [file_loqui_v1_error]);
+  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEiiAEKBENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZtZXRob2QYAiABKAkSDwoHcmVxdWVzdBgDIAEoDBIXCgp0aW1lb3V0X21zGAQgASgNSACIAQESDgoGdGVuYW50GAUgASgJEhMKC3RyYWNlcGFyZW50GAYgASgJQg0KC190aW1lb3V0X21zIh4KBUJlZ3VuEhUKDXByb21wdF90b2tlbnMYASABKA0iVQoHRmFpbHVyZRIPCgdtZXNzYWdlGAEgASgJEiUKBmRldGFpbBgCIAEoCzIVLmxvcXVpLnYxLkVycm9yRGV0YWlsEhIKCnF1ZXVlX2Z1bGwYAyABKAgiMwoIQ29tcGxldGUSJwoGdG90YWxzGAEgASgLMhcubG9xdWkud29ya2VyLnYxLlRvdGFscyKSAQoGVG90YWxzEhUKDXByb21wdF90b2tlbnMYASABKA0SFQoNY2FjaGVkX3Rva2VucxgCIAEoDRIZChFjb21wbGV0aW9uX3Rva2VucxgDIAEoDRIQCghxdWV1ZV9tcxgEIAEoARIWCg5maXJzdF90b2tlbl9tcxgFIAEoARIVCg1nZW5lcmF0aW9uX21zGAYgASgBYgZwcm90bzM", [file_loqui_v1_error]);
 
 /**
  * Starts a call.
@@ -137,11 +137,32 @@ export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
   messageDesc(file_loqui_worker_v1_worker, 2);
 
 /**
- * The end of a complete call, with what it took; the last frame.
+ * The end of a complete call; the last frame.
  *
  * @generated from message loqui.worker.v1.Complete
  */
 export type Complete = Message<"loqui.worker.v1.Complete"> & {
+  /**
+   * What it took, where it generated.
+   *
+   * @generated from field: loqui.worker.v1.Totals totals = 1;
+   */
+  totals?: Totals | undefined;
+};
+
+/**
+ * Describes the message loqui.worker.v1.Complete.
+ * Use `create(CompleteSchema)` to create a new message.
+ */
+export const CompleteSchema: GenMessage<Complete> = /*@__PURE__*/
+  messageDesc(file_loqui_worker_v1_worker, 3);
+
+/**
+ * What a generation took.
+ *
+ * @generated from message loqui.worker.v1.Totals
+ */
+export type Totals = Message<"loqui.worker.v1.Totals"> & {
   /**
    * Tokens of the prompt.
    *
@@ -186,9 +207,9 @@ export type Complete = Message<"loqui.worker.v1.Complete"> & {
 };
 
 /**
- * Describes the message loqui.worker.v1.Complete.
- * Use `create(CompleteSchema)` to create a new message.
+ * Describes the message loqui.worker.v1.Totals.
+ * Use `create(TotalsSchema)` to create a new message.
  */
-export const CompleteSchema: GenMessage<Complete> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 3);
+export const TotalsSchema: GenMessage<Totals> = /*@__PURE__*/
+  messageDesc(file_loqui_worker_v1_worker, 4);
 

@@ -1,0 +1,54 @@
+import type { CreateChatCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
+import type { ModelInfo } from "../engines/token-engine.ts";
+import { LoquiError } from "../errors.ts";
+import { allowedTools, offeredTools } from "./chat-answer.ts";
+import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
+import { compileChatTemplate } from "./chat-template.ts";
+
+/** What of a request the prompt is made of. */
+export type PromptRequest = Pick<
+  CreateChatCompletionRequest,
+  | "messages"
+  | "tools"
+  | "toolChoice"
+  | "reasoningEffort"
+  | "chatTemplateKwargs"
+  | "addGenerationPrompt"
+  | "continueFinalMessage"
+>;
+
+/** Makes prompts of conversations: for chat, and for those who only want to see or count them. */
+export interface ChatPrompts {
+  /** Jinja; undefined where the model has none and ChatML stands in. */
+  readonly source: string | undefined;
+  /** The text that the model's template makes of a conversation. Throws an error that names the field. */
+  render(request: PromptRequest): string;
+}
+
+/** `chatTemplate`: instead of the model's own. */
+export function createChatPrompts(info: ModelInfo, chatTemplate: string | undefined): ChatPrompts {
+  const source = chatTemplate ?? info.chatTemplate;
+  const template = compileChatTemplate({ ...info, chatTemplate: source });
+  return {
+    source,
+    render(request) {
+      if (offeredTools(request) !== undefined && !template.showsTools) {
+        const param = "tools";
+        const message = "`tools` are not supported by this model: its template doesn't show them";
+        throw new LoquiError("unsupported", message, { param });
+      }
+      const kwargs =
+        request.chatTemplateKwargs === undefined ? {} : parseJson(request.chatTemplateKwargs, "chat_template_kwargs");
+      if (typeof kwargs !== "object" || kwargs === null || Array.isArray(kwargs)) {
+        const param = "chat_template_kwargs";
+        throw new LoquiError("invalid_request", `${param} is not a JSON object`, { param });
+      }
+      return template.render({
+        messages: templateMessages(request.messages, template),
+        tools: templateTools(allowedTools(request)),
+        addGenerationPrompt: request.addGenerationPrompt ?? true,
+        kwargs: { ...template.reasoningVariables(request.reasoningEffort), ...kwargs },
+      });
+    },
+  };
+}
