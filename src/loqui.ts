@@ -16,6 +16,7 @@ import { createServer, type Server } from "./server/server.ts";
 import { createServices } from "./services/services.ts";
 import { createLog, type Logger, logRecords, refusalFields } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
+import { createRefusalLog } from "./telemetry/refusal-log.ts";
 
 /** A running loqui. */
 export interface Loqui {
@@ -63,7 +64,8 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
     },
     packageVersion,
   );
-  const logRecord = logRecords(log, settings.logContent);
+  const logRefusal = createRefusalLog(log);
+  const logRecord = logRecords(log, settings.logContent, logRefusal);
   let server: Server | undefined;
   let reportHealth = () => {};
   let loading = true;
@@ -91,7 +93,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
           onError: (error, request) => {
             const { dispatched, ...refused } = request;
             if (dispatched) return;
-            log.info({ ...refused, ...refusalFields(error) }, "request refused");
+            logRefusal("info", error.kind, { ...refused, ...refusalFields(error) }, "request refused");
             metrics.onRejected(error.kind, "rest");
           },
         }),
@@ -119,6 +121,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       logContent: settings.logContent,
       ...(settings.metrics !== "off" && { metricsPage: metrics.page, publicMetrics: settings.metrics === "open" }),
       log,
+      logRefusal,
     });
     server = opened;
     log.info({ url: opened.url }, "listening");

@@ -10,6 +10,7 @@ import type { ServiceImplementation } from "../services/handlers.ts";
 import { logContent } from "../telemetry/content-log.ts";
 import type { Logger } from "../telemetry/log.ts";
 import type { RecordSink } from "../telemetry/records.ts";
+import { createRefusalLog, type RefusalLog } from "../telemetry/refusal-log.ts";
 import type { RejectSink } from "../telemetry/rejections.ts";
 import type { ServerStatus } from "../telemetry/state-metrics.ts";
 import { createConnectAdapter } from "./connect-adapter.ts";
@@ -61,6 +62,8 @@ export interface ServerOptions {
   /** That page needs no key though keys are asked for. Default: it needs the scope `metrics:read`. */
   readonly publicMetrics?: boolean;
   readonly log: Logger;
+  /** Takes what the log is to say of requests that were refused before they became calls. Default: one of its own. */
+  readonly logRefusal?: RefusalLog;
   /** Whether requests and answers are logged, at level `debug`. Default: no. */
   readonly logContent?: boolean;
 }
@@ -89,7 +92,7 @@ export interface Server {
  * given services. Rejects with a ListenError when the port can't be had.
  */
 export async function createServer(options: ServerOptions): Promise<Server> {
-  const { log } = options;
+  const { log, logRefusal = createRefusalLog(log) } = options;
   const limits = serverLimits(options.limits);
   const shutdown = new AbortController();
   const hurry = new AbortController();
@@ -114,7 +117,8 @@ export async function createServer(options: ServerOptions): Promise<Server> {
     rateLimits: createRateLimits(options.rateLimit ?? {}),
   });
   function refused(request: HttpRequest, response: HttpResponse, { kind }: LoquiError): void {
-    log.info({ requestId: response.getHeader("x-request-id"), path: pathOf(request), kind }, "request refused");
+    const requestId = response.getHeader("x-request-id");
+    logRefusal("info", kind, { requestId, path: pathOf(request), kind }, "request refused");
     options.onRejected?.(kind, "rest");
   }
   const probes = createProbes({
@@ -140,7 +144,7 @@ export async function createServer(options: ServerOptions): Promise<Server> {
       sendJson(request, response, refusal.http, openaiErrorBody(refusal));
     },
     onRefused(call) {
-      log.info(call, "request refused");
+      logRefusal("info", call.kind, call, "request refused");
       options.onRejected?.(call.kind, call.protocol);
     },
     onError: (error, method) => log.debug({ err: error, method }, "a response could not be written"),

@@ -3,6 +3,7 @@ import { errorTrace } from "../error-trace.ts";
 import type { LoquiError } from "../errors.ts";
 import { knownPath } from "./field-names.ts";
 import type { RecordSink } from "./records.ts";
+import { createRefusalLog } from "./refusal-log.ts";
 
 export type { Logger };
 
@@ -44,14 +45,17 @@ const ambient = /^grpc\.(health|reflection)\./;
  * Writes one line for each finished call: the record, and what went wrong. The
  * line holds no text of the request or the answer but the name of the model, no
  * key and no path; `content` adds the messages of errors, which may quote a
- * request, at level `debug`.
+ * request, at level `debug`. Of failures that come in a flood there are fewer
+ * lines ({@link createRefusalLog}), but for faults of ours.
  */
-export function logRecords(log: Logger, content = false): RecordSink {
+export function logRecords(log: Logger, content = false, refusals = createRefusalLog(log)): RecordSink {
   return (record, error) => {
     const level = levelOf(record.method, error);
     if (!log.isLevelEnabled(level)) return;
     const verbose = content && log.isLevelEnabled("debug");
-    log[level]({ ...record, ...(error !== undefined && { error: describe(error, verbose) }) }, "call finished");
+    const fields = { ...record, ...(error !== undefined && { error: describe(error, verbose) }) };
+    if (error === undefined || level === "error") log[level](fields, "call finished");
+    else refusals(level, error.kind, fields, "call finished");
   };
 }
 
