@@ -9,6 +9,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ChatCompletionChunk, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { ModelEventSchema, ModelService } from "../../gen/loqui/v1/model_pb.ts";
 import { implement } from "../../src/services/handlers.ts";
+import { createFrameReader, flag, frame, frameType } from "../support/http2-frames.ts";
 import { type GrpcJsClient, grpcError, grpcJsClient } from "./grpc-js-client.ts";
 import { chatRequest, createTestServices, startTestServer, type TestServer, until } from "./test-server.ts";
 
@@ -224,6 +225,47 @@ test("a handler that notices nothing does not hold up the end", async () => {
   await until(() => server.contexts.length === 1);
   await server.close();
   expect(await error).toMatchObject({ code: 14 });
+});
+
+describe("a stream that can't be told in time does not look complete", () => {
+  beforeEach(async () => {
+    client[Symbol.dispose]();
+    await server.close();
+    server = await startTestServer({ limits: { drainMs: 50, flushMs: 50 } });
+    client = grpcJsClient(server);
+  });
+
+  test("gRPC: UNAVAILABLE, as of a lost connection", async () => {
+    const { chunks, end } = collect("stuck", "");
+    await until(() => chunks.length > 0);
+    await server.close();
+    expect(await end).toMatchObject({ code: 14 });
+  });
+
+  test("HTTP/2: the stream is not ended", async () => {
+    const socket = connect(server.port, server.host);
+    const frames: [type: number, flags: number][] = [];
+    const read = createFrameReader((type, flags, _, stream) => {
+      if (stream === 1) frames.push([type, flags]);
+    });
+    socket.on("data", read).on("error", () => {});
+    const headers = {
+      ":method": "POST",
+      ":scheme": "http",
+      ":authority": server.host,
+      ":path": "/loqui.v1.ChatService/StreamChatCompletion",
+      "content-type": "application/connect+json",
+    };
+    const body = JSON.stringify({ model: "stuck", messages: [{ role: "CHAT_ROLE_USER", content: { text: "x" } }] });
+    const envelope = Buffer.concat([Buffer.of(0, 0, 0, 0, body.length), Buffer.from(body)]);
+    socket.write(Buffer.concat([frame.opening(), frame.headers(1, headers), frame.data(1, envelope)]));
+    await until(() => frames.length === 2);
+    await Promise.all([server.close(), once(socket, "close")]);
+    expect(frames).toEqual([
+      [frameType.headers, flag.endHeaders],
+      [frameType.data, flag.none],
+    ]);
+  });
 });
 
 test("force cuts the drain short", async () => {

@@ -45,7 +45,7 @@ function aborted(signal: AbortSignal): Promise<never> {
  * `overloaded`, `too-long`, `crash`, `say` (with the text) and `cut` (with a
  * part of it) fail. `count` streams as many chunks as the text says, `slow` the
  * same with 20 ms between them, `endless` until it is aborted, `deaf` the same
- * but returns then; `broken` fails after two chunks.
+ * but returns then; `broken` fails after two chunks, `stuck` stops after one.
  */
 export function createTestServices(): TestServices {
   const contexts: RequestContext[] = [];
@@ -97,6 +97,10 @@ export function createTestServices(): TestServices {
         throw new LoquiError("worker_crashed", "the model's process has ended");
       case "wait":
         await aborted(signal);
+        return;
+      case "stuck":
+        yield chunk("0 ");
+        await new Promise(() => {});
         return;
       default:
         for (let index = 0; index < Number(textOf(request)); index++) {
