@@ -9,6 +9,7 @@ import {
 import { findTrailerError } from "@connectrpc/connect/protocol-grpc";
 import {
   type CallOptions,
+  type ChannelOptions,
   type ClientDuplexStream,
   type ClientReadableStream,
   credentials,
@@ -43,10 +44,14 @@ export interface GrpcJsOptions extends CallOptions {
   readonly onHeaders?: (headers: Metadata) => void;
 }
 
-/** `secure`: PEM of the server's CA, and of the client's own key and certificate where it needs them. */
+/**
+ * `secure`: PEM of the server's CA, and of the client's own key and certificate
+ * where it needs them; `options`: of the channel.
+ */
 export function grpcJsClient(
   { host, port }: { host: string; port: number },
   secure?: { readonly ca: string; readonly key?: string; readonly cert?: string },
+  options: ChannelOptions = {},
 ): GrpcJsClient {
   const pem = (text: string | undefined) => (text === undefined ? null : Buffer.from(text));
   const channel =
@@ -58,6 +63,7 @@ export function grpcJsClient(
     "grpc.use_local_subchannel_pool": 1,
     "grpc.max_receive_message_length": -1,
     "grpc.max_send_message_length": -1,
+    ...options,
   });
   const pathOf = (method: DescMethod) => `/${method.parent.typeName}/${method.name}`;
   const serialize = (method: DescMethod) => (message: MessageInitShape<DescMethod["input"]>) =>
