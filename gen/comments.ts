@@ -702,7 +702,7 @@ export const comments: ReadonlyMap<string, string> = new Map([
   ["loqui.v1.ErrorDetail.code", "OpenAI's `code`, e.g. `context_length_exceeded`, or the violated rule."],
   ["loqui.v1.ErrorDetail.param", "The path of the request field at fault, e.g. `messages[0].content`."],
   ["loqui.v1.ErrorDetail.retry_after_ms", "When trying again may help, in milliseconds from now."],
-  ["loqui.v1.ErrorDetail.prompt_tokens", "The tokens of the prompt, where it did not fit."],
+  ["loqui.v1.ErrorDetail.prompt_tokens", "The tokens of the prompt, where it did not fit; fewer than it has where it\nwas refused by its length, and then the message says `at least`."],
   ["loqui.v1.ErrorDetail.context_length", "The tokens that fit into the model's context, where the prompt did not."],
   ["loqui.v1.Model", "A model, as it stands now."],
   ["loqui.v1.Model.id", "The id that requests name."],

@@ -85,7 +85,7 @@ export interface ErrorFields {
   readonly retryAfterMs?: number;
   /** False where, unlike others of its kind, the same request can't succeed later. */
   readonly retryable?: boolean;
-  /** For `context_too_long`: tokens of the prompt. */
+  /** For `context_too_long`: tokens of the prompt, or as many as it has at least: the message says which. */
   readonly promptTokens?: number;
   /** For `context_too_long`: tokens that fit. */
   readonly contextLength?: number;

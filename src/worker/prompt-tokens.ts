@@ -13,5 +13,5 @@ export function checkTokenIds(tokens: readonly number[], vocabularySize: number,
 
 /** Throws `context_too_long` for a text that can't fit, however few tokens it has: tokenizing takes the event loop. */
 export function checkTextFits(text: string, { info, contextLength }: TokenEngine, param: string): void {
-  checkPromptFits(Math.ceil(Buffer.byteLength(text) / info.longestTokenBytes), contextLength, param);
+  checkPromptFits(Math.ceil(Buffer.byteLength(text) / info.longestTokenBytes), contextLength, param, true);
 }

@@ -93,13 +93,14 @@ export interface SchedulerLimits {
 
 /**
  * Throws `context_too_long`, in OpenAI's words, for a prompt that leaves no
- * room for a token. `param` is the field that the prompt is made of.
+ * room for a token. `param` is the field that the prompt is made of; with
+ * `atLeast` the prompt may have more tokens.
  */
-export function checkPromptFits(promptTokens: number, contextLength: number, param?: string): void {
+export function checkPromptFits(promptTokens: number, contextLength: number, param?: string, atLeast = false): void {
   if (promptTokens < contextLength) return;
   throw new LoquiError(
     "context_too_long",
-    `This model's maximum context length is ${contextLength} tokens. However, your messages resulted in ${promptTokens} tokens.`,
+    `This model's maximum context length is ${contextLength} tokens. However, your messages resulted in ${atLeast ? "at least " : ""}${promptTokens} tokens.`,
     { promptTokens, contextLength, ...(param !== undefined && { param }) },
   );
 }

@@ -55,7 +55,8 @@ export type ErrorDetail = Message<"loqui.v1.ErrorDetail"> & {
   retryAfterMs?: number | undefined;
 
   /**
-   * The tokens of the prompt, where it did not fit.
+   * The tokens of the prompt, where it did not fit; fewer than it has where it
+   * was refused by its length, and then the message says `at least`.
    *
    * @generated from field: optional uint32 prompt_tokens = 6;
    */
