@@ -1,6 +1,6 @@
 import { type ChatMessage, ChatRole, type ContentPart, type Tool, type ToolCall } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
-import type { ChatTemplate, TemplateMessage, TemplateToolCall } from "./chat-template.ts";
+import type { ChatTemplate, ReasoningMember, TemplateMessage, TemplateToolCall } from "./chat-template.ts";
 
 const roles: Readonly<Record<number, string>> = {
   [ChatRole.SYSTEM]: "system",
@@ -14,8 +14,9 @@ const roles: Readonly<Record<number, string>> = {
 /**
  * The messages of a request as a template wants them. Text parts are joined
  * with a newline, as llama-server and vLLM do; absent content is empty;
- * `developer` is `system`, `function` is `tool`. Throws `unsupported`, naming
- * the part, for what is not text.
+ * `developer` is `system`, `function` is `tool`. Of a message with text, calls
+ * and reasoning the reasoning is left out where the template refuses all three.
+ * Throws `unsupported`, naming the part, for what is not text.
  */
 export function templateMessages(messages: readonly ChatMessage[], template: ChatTemplate): TemplateMessage[] {
   return messages.map((message, index) => {
@@ -25,13 +26,27 @@ export function templateMessages(messages: readonly ChatMessage[], template: Cha
     const toolCalls = templateToolCalls(message, path, template);
     return {
       role: roles[message.role] ?? "user",
-      content: template.wantsParts ? [{ type: "text", text: content }] : content,
+      ...templateContent(content, message.reasoningContent, toolCalls, template),
       ...(message.name !== undefined && { name: message.name }),
-      ...(message.reasoningContent !== undefined && { reasoning_content: message.reasoningContent }),
       ...(toolCalls.length > 0 && { tool_calls: toolCalls }),
       ...(message.toolCallId !== undefined && { tool_call_id: message.toolCallId }),
     };
   });
+}
+
+function templateContent(
+  text: string,
+  reasoning: string | undefined,
+  calls: readonly TemplateToolCall[],
+  { reasoningPlace, allowsReasoningBesideCalls, wantsParts }: ChatTemplate,
+): Pick<TemplateMessage, "content" | ReasoningMember> {
+  const part = { type: "text", text } as const;
+  if (reasoning !== undefined && reasoningPlace === "part") {
+    return { content: [{ type: "thinking", thinking: reasoning }, ...(text === "" ? [] : [part])] };
+  }
+  const content = wantsParts ? [part] : text;
+  if (reasoning === undefined || (calls.length > 0 && text !== "" && !allowsReasoningBesideCalls)) return { content };
+  return { content, [reasoningPlace]: reasoning };
 }
 
 /** The tools of a request as parsed JSON, or undefined where there are none. */

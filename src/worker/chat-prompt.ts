@@ -4,6 +4,7 @@ import { LoquiError } from "../errors.ts";
 import { allowedTools, offeredTools } from "./chat-answer.ts";
 import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
 import { compileChatTemplate } from "./chat-template.ts";
+import { renderPrompt } from "./open-message.ts";
 
 /** What of a request the prompt is made of. */
 export type PromptRequest = Pick<
@@ -12,6 +13,7 @@ export type PromptRequest = Pick<
   | "tools"
   | "toolChoice"
   | "reasoningEffort"
+  | "verbosity"
   | "chatTemplateKwargs"
   | "addGenerationPrompt"
   | "continueFinalMessage"
@@ -43,12 +45,16 @@ export function createChatPrompts(info: ModelInfo, chatTemplate: string | undefi
         const param = "chat_template_kwargs";
         throw new LoquiError("invalid_request", `${param} is not a JSON object`, { param });
       }
-      return template.render({
+      const variables = {
         messages: templateMessages(request.messages, template),
         tools: templateTools(allowedTools(request)),
-        addGenerationPrompt: request.addGenerationPrompt ?? true,
-        kwargs: { ...template.reasoningVariables(request.reasoningEffort), ...kwargs },
-      });
+        kwargs: {
+          ...template.reasoningVariables(request.reasoningEffort),
+          ...template.verbosityVariables(request.verbosity),
+          ...kwargs,
+        },
+      };
+      return renderPrompt(template, variables, request);
     },
   };
 }

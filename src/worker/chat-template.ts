@@ -1,16 +1,23 @@
 import { Template } from "@huggingface/jinja";
-import { ReasoningEffort } from "../../gen/loqui/v1/chat_pb.ts";
+import { ReasoningEffort, Verbosity } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 
+/** What templates call the reasoning of an earlier message. */
+export const reasoningMembers = ["reasoning_content", "reasoning", "thinking", "thought"] as const;
+export type ReasoningMember = (typeof reasoningMembers)[number];
+
 /** A message as chat templates expect it, in the names of Hugging Face's `apply_chat_template`. */
-export interface TemplateMessage {
+export interface TemplateMessage extends Readonly<Partial<Record<ReasoningMember, string>>> {
   readonly role: string;
-  readonly content: string | readonly { readonly type: "text"; readonly text: string }[];
+  readonly content: string | readonly TemplatePart[];
   readonly name?: string;
-  readonly reasoning_content?: string;
   readonly tool_calls?: readonly TemplateToolCall[];
   readonly tool_call_id?: string;
 }
+
+export type TemplatePart =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "thinking"; readonly thinking: string };
 
 export interface TemplateToolCall {
   readonly id: string;
@@ -39,11 +46,17 @@ export interface ChatTemplate {
   readonly wantsArgumentsAsText: boolean;
   /** Whether the template shows the model the request's tools. */
   readonly showsTools: boolean;
+  /** Where the template looks for the reasoning of an earlier message: in a member of it, or in a part of its content, as Mistral's. */
+  readonly reasoningPlace: ReasoningMember | "part";
+  /** Whether a message that has text and calls may have its reasoning too: gpt-oss' template refuses it. */
+  readonly allowsReasoningBesideCalls: boolean;
   /**
    * The variables by which the template is told how long to think. Throws
    * `unsupported` where it knows none and the model can't but think, or not at all.
    */
   reasoningVariables(effort: ReasoningEffort | undefined): Readonly<Record<string, unknown>>;
+  /** The variables by which it is told how wordy to be. Throws `unsupported` where it knows none, but for the middle. */
+  verbosityVariables(verbosity: Verbosity | undefined): Readonly<Record<string, unknown>>;
 }
 
 /** Where a template comes from and the texts of the special tokens that it may use. */
@@ -75,11 +88,13 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   const template = parse(source.chatTemplate ?? chatml);
   const prefix = source.chatTemplate === undefined && source.addBos ? source.bosToken : "";
 
+  // Hugging Face says None, over which a few templates loop without asking.
+  let noTools: null | [] = null;
   function run({ messages, tools, addGenerationPrompt, kwargs }: TemplateVariables): string {
     const text = template.render({
       ...kwargs,
       messages,
-      tools: tools ?? null,
+      tools: tools ?? noTools,
       documents: null,
       add_generation_prompt: addGenerationPrompt,
       bos_token: source.bosToken,
@@ -97,9 +112,9 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   }
 
   const user: TemplateMessage = { role: "user", content: "loqui-probe" };
-  const wantsParts =
-    !shows("loqui-probe", [user]) &&
-    shows("loqui-probe", [{ role: "user", content: [{ type: "text", text: "loqui-probe" }] }]);
+  const parts: TemplateMessage = { role: "user", content: [{ type: "text", text: "loqui-probe" }] };
+  if (!shows("", [user]) && !shows("", [parts])) noTools = [];
+  const wantsParts = !shows("loqui-probe", [user]) && shows("loqui-probe", [parts]);
   const calling = (args: unknown): TemplateMessage => ({
     role: "assistant",
     content: "",
@@ -108,6 +123,10 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   const wantsArgumentsAsText =
     !shows("loqui-value", [user, calling({ key: "loqui-value" })]) &&
     shows("loqui-value", [user, calling('{"key": "loqui-value"}')]);
+
+  const reasoningPlace = reasoningPlaceOf(source.chatTemplate ?? chatml);
+  const allowsReasoningBesideCalls =
+    reasoningPlace === "part" || shows("", [user, { ...calling({}), content: "a", [reasoningPlace]: "a" }]);
 
   const probeTool = {
     type: "function",
@@ -119,11 +138,14 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   const names = (variable: string) => new RegExp(`\\b${variable}\\b`).test(source.chatTemplate ?? chatml);
   const switches = ["enable_thinking", "thinking"].filter(names);
   const graded = names("reasoning_effort");
+  const wordy = names("verbosity");
 
   return {
     wantsParts,
     wantsArgumentsAsText,
     showsTools,
+    reasoningPlace,
+    allowsReasoningBesideCalls,
     reasoningVariables(effort) {
       if (effort === undefined) return {};
       const name = effortNames[effort];
@@ -136,6 +158,16 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
         ...(graded && { reasoning_effort: name }),
         ...Object.fromEntries(switches.map((variable) => [variable, effort !== ReasoningEffort.NONE])),
       };
+    },
+    verbosityVariables(verbosity) {
+      if (verbosity === undefined) return {};
+      const name = verbosityNames[verbosity];
+      if (!wordy && verbosity !== Verbosity.MEDIUM) {
+        throw new LoquiError("unsupported", `verbosity: this model's template knows no ${name} verbosity`, {
+          param: "verbosity",
+        });
+      }
+      return wordy ? { verbosity: name } : {};
     },
     render(variables) {
       const reserved = reservedNames.find((name) => Object.hasOwn(variables.kwargs ?? {}, name));
@@ -157,6 +189,12 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   };
 }
 
+function reasoningPlaceOf(template: string): ReasoningMember | "part" {
+  const member = reasoningMembers.find((name) => new RegExp(`(\\.|\\[['"]|\\(['"])${name}\\b`).test(template));
+  if (member === "thinking" && /\['type'\] == 'thinking'/.test(template)) return "part";
+  return member ?? "reasoning_content";
+}
+
 const effortNames: Readonly<Record<ReasoningEffort, string>> = {
   [ReasoningEffort.UNSPECIFIED]: "",
   [ReasoningEffort.NONE]: "none",
@@ -166,6 +204,13 @@ const effortNames: Readonly<Record<ReasoningEffort, string>> = {
   [ReasoningEffort.HIGH]: "high",
   [ReasoningEffort.XHIGH]: "xhigh",
   [ReasoningEffort.MAX]: "max",
+};
+
+const verbosityNames: Readonly<Record<Verbosity, string>> = {
+  [Verbosity.UNSPECIFIED]: "",
+  [Verbosity.LOW]: "low",
+  [Verbosity.MEDIUM]: "medium",
+  [Verbosity.HIGH]: "high",
 };
 
 function parse(text: string): Template {

@@ -3,7 +3,6 @@ import {
   OutputModality,
   ReasoningFormat,
   ToolChoiceMode,
-  Verbosity,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import type { GenerationRequest } from "./generator.ts";
@@ -56,14 +55,12 @@ const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
     asked: (r) => r.reasoningFormat === ReasoningFormat.DEEPSEEK_LEGACY,
   },
   { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
-  { param: "continue_final_message", asked: (r) => r.continueFinalMessage === true },
   {
     param: "modalities",
     what: "the modality `audio`",
     asked: (r) => r.modalities.includes(OutputModality.AUDIO),
   },
   { param: "audio", asked: (r) => r.audio !== undefined },
-  { param: "verbosity", asked: (r) => r.verbosity !== undefined && r.verbosity !== Verbosity.MEDIUM },
   { param: "web_search_options", asked: (r) => r.webSearchOptions !== undefined },
   { param: "moderation", asked: (r) => r.moderation !== undefined },
   { param: "retrieval", asked: (r) => r.retrieval !== undefined },

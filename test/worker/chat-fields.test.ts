@@ -1,10 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
 
+/** In the manner of Qwen3's. */
+const qwen =
+  "{% for message in messages %}<|im_start|>{{ message.role }}\n" +
+  "{% if message.reasoning_content %}<think>\n{{ message.reasoning_content }}\n</think>\n\n{% endif %}" +
+  "{{ message.content }}<|im_end|>\n{% endfor %}" +
+  "{% if add_generation_prompt %}<|im_start|>assistant\n{% if enable_thinking is defined and not enable_thinking %}" +
+  "<think>\n\n</think>\n\n{% endif %}{% endif %}";
+
 let running: RunningLoqui;
 beforeAll(async () => {
   running = await startWithScripts({
     plain: { reply: ["one", " two", " three", " four"], controls: ["<|note|>"] },
+    thinker: { reply: ["Hm", "m.", "</think>", "So"], template: qwen },
   });
 });
 afterAll(() => running[Symbol.asyncDispose]());
@@ -12,19 +21,23 @@ afterAll(() => running[Symbol.asyncDispose]());
 const messages = [{ role: "user", content: "Count." }];
 
 interface Answer {
-  readonly choices: readonly { message: { content: string | null }; finish_reason: string }[];
-  readonly usage: { completion_tokens: number };
+  readonly choices: readonly {
+    message: { content: string | null; reasoning_content?: string };
+    finish_reason: string;
+  }[];
+  readonly usage: { prompt_tokens: number; completion_tokens: number };
   readonly error?: { message: string; param: string; code: string };
 }
 
-async function ask(body: object): Promise<Answer> {
-  const response = await fetch(`${running.url}/v1/chat/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model: "plain", messages, temperature: 0, ...body }),
-  });
-  return (await response.json()) as Answer;
+// biome-ignore lint/suspicious/noExplicitAny: the answers of several methods.
+async function post(path: string, body: object): Promise<any> {
+  const headers = { "content-type": "application/json" };
+  const response = await fetch(`${running.url}${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+  return response.json();
 }
+
+const ask = (body: object): Promise<Answer> =>
+  post("/v1/chat/completions", { model: "plain", messages, temperature: 0, ...body });
 
 interface Chunk {
   readonly choices: readonly { delta: { content?: string } }[];
@@ -79,4 +92,37 @@ describe("the end of the text", () => {
     expect(textOf(await ask({ ...note, skip_special_tokens: false }))).toBe("<|note|>");
     expect(streamedText(await chunksOf({ ...note, skip_special_tokens: false }))).toBe("<|note|>");
   });
+});
+
+describe("continuing the last message", () => {
+  const assistant = (message: object) => [...messages, { role: "assistant", ...message }];
+
+  test("the answer holds what is new alone", async () => {
+    const answer = await ask({ messages: assistant({ content: "zero " }), continue_final_message: true });
+    expect(textOf(answer)).toBe("one two three four");
+    const { input_tokens } = await post("/v1/chat/completions/input_tokens", {
+      model: "plain",
+      messages: assistant({ content: "zero " }),
+      continue_final_message: true,
+    });
+    expect(answer.usage.prompt_tokens).toBe(input_tokens);
+  });
+
+  test("reasoning that is continued ends as reasoning", async () => {
+    const body = { model: "thinker", messages: assistant({ reasoning: "Well" }), continue_final_message: true };
+    expect((await ask(body)).choices[0]?.message).toMatchObject({ reasoning_content: "Hmm.", content: "So" });
+  });
+
+  test("over the API it is refused by name", async () => {
+    const { error } = await ask({ continue_final_message: true });
+    expect(error).toMatchObject({
+      param: "continue_final_message",
+      message: "continue_final_message: the last message is not an assistant's",
+    });
+  });
+});
+
+test("a verbosity that the template doesn't know is refused by name", async () => {
+  expect((await ask({ verbosity: "low" })).error).toMatchObject({ param: "verbosity", code: "unsupported" });
+  expect(textOf(await ask({ verbosity: "medium" }))).toBe("one two three four");
 });

@@ -6,7 +6,6 @@ import {
   ReasoningFormat,
   ToolChoiceMode,
   ToolSelectionSchema,
-  Verbosity,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../../src/errors.ts";
 import { samplingOf } from "../../src/worker/chat-sampling.ts";
@@ -46,12 +45,10 @@ describe("what can't be done is refused by name", () => {
     ["top_logprobs", { topLogprobs: 1 }],
     ["reasoning_format", { reasoningFormat: ReasoningFormat.DEEPSEEK_LEGACY }],
     ["thinking_budget_tokens", { thinkingBudgetTokens: 0 }],
-    ["continue_final_message", { continueFinalMessage: true }],
     ["typical_p", { typicalP: 0.5 }],
     ["min_tokens", { minTokens: 1 }],
     ["modalities", { modalities: [OutputModality.TEXT, OutputModality.AUDIO] }],
     ["audio", { audio: {} }],
-    ["verbosity", { verbosity: Verbosity.LOW }],
     ["web_search_options", { webSearchOptions: {} }],
     ["moderation", { moderation: {} }],
     ["retrieval", { retrieval: {} }],
@@ -91,7 +88,6 @@ describe("what can't be done is refused by name", () => {
         skipSpecialTokens: false,
         includeStopStrInOutput: true,
         modalities: [OutputModality.TEXT],
-        verbosity: Verbosity.MEDIUM,
         priority: 0,
         streamOptions: { includeUsage: true, includeObfuscation: false },
         user: "u",

@@ -6,6 +6,7 @@ import {
   ChatMessageSchema,
   ChatRole,
   ToolSchema,
+  Verbosity,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../../src/errors.ts";
 import { templateMessages, templateTools } from "../../src/worker/chat-messages.ts";
@@ -62,6 +63,7 @@ describe("a template of the model's own", () => {
     { what: "special tokens; none is added", template: "{{ bos_token }}|{{ eos_token }}", text: "<s>|</s>" },
     { what: "the generation prompt", template: "{% if add_generation_prompt %}yes{% endif %}", text: "yes" },
     { what: "no tools are none", template: "{{ tools is none }}", text: "true" },
+    { what: "no tools, looped over", template: "{% for tool in tools %}{{ tool }}{% endfor %}none", text: "none" },
     { what: "no documents are none", template: "{{ documents is none }}", text: "true" },
     {
       what: "variables of the request",
@@ -99,6 +101,61 @@ describe("a template of the model's own", () => {
       kind: "invalid_request",
       param: "chat_template_kwargs",
       message: "chat_template_kwargs must not set messages",
+    });
+  });
+});
+
+describe("reasoning of earlier messages", () => {
+  const loop = (body: string) => `{% for message in messages %}${body}{% endfor %}`;
+  const called = {
+    toolCalls: [{ id: "c1", call: { case: "function" as const, value: { name: "f", arguments: "{}" } } }],
+  };
+  const harmony = loop(
+    "{% if message.tool_calls and message.content and message.thinking %}{{ raise_exception('not both') }}{% endif %}" +
+      "{% if message.thinking %}[{{ message.thinking }}]{% endif %}{{ message.content }}",
+  );
+  const mistral = loop(
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for block in message['content'] %}" +
+      "{% if block['type'] == 'thinking' %}[THINK]{{ block['thinking'] }}[/THINK]{% else %}{{ block['text'] }}{% endif %}" +
+      "{% endfor %}{% endif %}",
+  );
+
+  test.each([
+    { what: "Qwen's", template: loop("[{{ message.reasoning_content }}]{{ message.content }}"), text: "[why]so" },
+    { what: "Gemma's", template: loop("[{{ message.get('reasoning') }}]{{ message.content }}"), text: "[why]so" },
+    { what: "gpt-oss'", template: harmony, text: "[why]so" },
+    { what: "gpt-oss', with a call", template: harmony, more: { ...called, content: undefined }, text: "[why]" },
+    { what: "gpt-oss', with a call and text", template: harmony, more: called, text: "so" },
+    { what: "Mistral's", template: mistral, text: "[THINK]why[/THINK]so" },
+    { what: "Mistral's, without text", template: mistral, more: { content: undefined }, text: "[THINK]why[/THINK]" },
+    { what: "one that shows none", template: loop("{{ message.content }}"), text: "so" },
+  ])("$what template", ({ template, more = {}, text: expected }) => {
+    const compiled = compile(template);
+    const spoken = message({
+      role: ChatRole.ASSISTANT,
+      content: { content: { case: "text", value: "so" } },
+      reasoningContent: "why",
+      ...more,
+    });
+    const messages = templateMessages([spoken], compiled);
+    expect(compiled.render({ messages, addGenerationPrompt: true })).toBe(expected);
+  });
+});
+
+describe("verbosity", () => {
+  test("reaches a template that names it", () => {
+    const wordy = compile("{{ verbosity }}");
+    const kwargs = wordy.verbosityVariables(Verbosity.HIGH);
+    expect(wordy.render({ messages: [], addGenerationPrompt: true, kwargs })).toBe("high");
+  });
+
+  test("is refused where the template doesn't, but for the middle", () => {
+    expect(compile().verbosityVariables(undefined)).toEqual({});
+    expect(compile().verbosityVariables(Verbosity.MEDIUM)).toEqual({});
+    expect(failure(() => compile().verbosityVariables(Verbosity.LOW))).toMatchObject({
+      kind: "unsupported",
+      param: "verbosity",
+      message: "verbosity: this model's template knows no low verbosity",
     });
   });
 });
@@ -189,20 +246,20 @@ describe("messages", () => {
     {
       what: "an image",
       bad: part(parts({ case: "imageUrl", value: { image: { case: "url", value: "data:," } } })),
-      param: "messages[1].content[1]",
-      words: "messages[1].content[1]: images are not supported by this model",
+      param: "messages[1].content[1].image_url",
+      words: "messages[1].content[1].image_url: images are not supported by this model",
     },
     {
       what: "a sound",
       bad: part(parts({ case: "inputAudio", value: { data: new Uint8Array(1), format: AudioInputFormat.WAV } })),
-      param: "messages[1].content[1]",
-      words: "messages[1].content[1]: sounds are not supported by this model",
+      param: "messages[1].content[1].input_audio",
+      words: "messages[1].content[1].input_audio: sounds are not supported by this model",
     },
     {
       what: "a file",
       bad: part(parts({ case: "file", value: { fileId: "f" } })),
-      param: "messages[1].content[1]",
-      words: "messages[1].content[1]: files are not supported by this model",
+      param: "messages[1].content[1].file",
+      words: "messages[1].content[1].file: files are not supported by this model",
     },
     {
       what: "a spoken answer",
