@@ -89,6 +89,15 @@ describe("an answer", () => {
     expect(await cached(`${text}1 2 3 9 9 9`)).toBe(before + text.length + 6);
   });
 
+  it("has finite times, whatever its length", async () => {
+    for (const max_tokens of [0, 1, 8]) {
+      const { timings } = (await ask({ max_tokens })) as unknown as { timings: Record<string, number> };
+      expect(timings.predicted_n).toBe(max_tokens);
+      for (const [name, value] of Object.entries(timings)) expect(value, name).toBeGreaterThanOrEqual(0);
+      expect(timings.prompt_ms).toBeGreaterThan(0);
+    }
+  });
+
   it("is the same, whole and streamed", async () => {
     const { choices } = await ask({ model: "wild", seed: 5, max_tokens: 30 });
     const text = await (await post({ model: "wild", seed: 5, max_tokens: 30, stream: true })).text();
