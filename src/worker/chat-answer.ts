@@ -12,6 +12,7 @@ import {
 import { LoquiError } from "../errors.ts";
 import type { KnownTools } from "./chat-output/call-syntaxes.ts";
 import type { OutputEvent } from "./chat-output/events.ts";
+import { reasoningFormats } from "./chat-output/formats.ts";
 import { parse } from "./chat-output/json-reading.ts";
 import { createOutputParser, endsInReasoning, type OutputFormat } from "./chat-output/parser.ts";
 
@@ -31,7 +32,7 @@ export interface ChatAnswer {
   /** Nothing more is wanted: a second call where the request allows one. */
   readonly satisfied: boolean;
   readonly called: boolean;
-  /** Whether it is more than text, so that control tokens have to be seen. */
+  /** Whether it may be more than text, so that control tokens have to be seen. */
   readonly parsed: boolean;
 }
 
@@ -44,14 +45,15 @@ export interface ChatAnswerOptions {
   readonly tools: KnownTools | undefined;
   /** All is content: a grammar leaves no room for anything else. */
   readonly plain: boolean;
+  readonly streamed: boolean;
 }
 
-export function createChatAnswer({ request, format, prompt, tools, plain }: ChatAnswerOptions): ChatAnswer {
-  const reasons = !plain && separatesReasoning(request, format);
-  const startsInReasoning = reasons && endsInReasoning(prompt, format);
+export function createChatAnswer({ request, format, prompt, tools, plain, streamed }: ChatAnswerOptions): ChatAnswer {
+  const separating = plain ? undefined : separatingFormat(request, format, streamed);
+  const startsInReasoning = separating !== undefined && endsInReasoning(prompt, separating);
   const parser =
-    !plain && (tools !== undefined || reasons)
-      ? createOutputParser(reasons ? format : { ...format, reasoning: undefined }, { tools, startsInReasoning })
+    !plain && (tools !== undefined || separating !== undefined)
+      ? createOutputParser(separating ?? { ...format, reasoning: undefined }, { tools, startsInReasoning })
       : undefined;
   const single = request.parallelToolCalls === false;
   let content = "";
@@ -117,7 +119,7 @@ export function createChatAnswer({ request, format, prompt, tools, plain }: Chat
     get called() {
       return calls.length > 0;
     },
-    parsed: parser !== undefined,
+    parsed: parser !== undefined || (!plain && marksReasoning(format)),
   };
 }
 
@@ -157,8 +159,21 @@ export function allowedTools(request: ToolRequest): ToolRequest["tools"] {
   return request.tools.filter(({ tool }) => names.includes(tool.value?.name ?? ""));
 }
 
-function separatesReasoning(request: CreateChatCompletionRequest, format: OutputFormat): boolean {
-  return (format.harmony || format.reasoning !== undefined) && request.reasoningFormat !== ReasoningFormat.NONE;
+/** How reasoning is told from the answer; undefined where it stays in the content, tags and all. */
+function separatingFormat(
+  { reasoningFormat }: CreateChatCompletionRequest,
+  format: OutputFormat,
+  streamed: boolean,
+): OutputFormat | undefined {
+  const { NONE, DEEPSEEK, DEEPSEEK_LEGACY } = ReasoningFormat;
+  if (reasoningFormat === NONE || (reasoningFormat === DEEPSEEK_LEGACY && streamed)) return undefined;
+  if (marksReasoning(format)) return format;
+  const asked = reasoningFormat === DEEPSEEK || reasoningFormat === DEEPSEEK_LEGACY;
+  return asked ? { ...format, reasoning: reasoningFormats[0] } : undefined;
+}
+
+function marksReasoning(format: OutputFormat): boolean {
+  return format.harmony || format.reasoning !== undefined;
 }
 
 function member(value: unknown, name: string): unknown {

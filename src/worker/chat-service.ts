@@ -52,7 +52,7 @@ interface Prepared {
 export function createChatMethods({ generator, prompts, defaults, fingerprint }: ChatServiceOptions): WorkerMethods {
   const format = outputFormatOf(prompts.source ?? "");
 
-  function prepare(bytes: Uint8Array, call: WorkerCall): Prepared {
+  function prepare(bytes: Uint8Array, call: WorkerCall, streamed: boolean): Prepared {
     generator.checkRoom(call.tenant);
     const request = fromBinary(CreateChatCompletionRequestSchema, bytes);
     refuseUnsupported(request);
@@ -72,13 +72,13 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
         prompts: [generator.tokenize(prompt, "messages")],
         choices: request.n ?? 1,
         maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens,
-        output: () => createChatAnswer({ request, format, prompt, tools, plain }),
+        output: () => createChatAnswer({ request, format, prompt, tools, plain, streamed }),
       },
     };
   }
 
   async function createChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, generation, options } = prepare(bytes, call);
+    const { request, generation, options } = prepare(bytes, call, false);
     const { choices, usage, timings, totals } = await generation.run(options, call);
     const response = create(CreateChatCompletionResponseSchema, {
       ...answerOf(request, "chat.completion"),
@@ -94,7 +94,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
   }
 
   async function streamChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, generation, options } = prepare(bytes, call);
+    const { request, generation, options } = prepare(bytes, call, true);
     const forms = chunkForms(answerOf(request, "chat.completion.chunk"));
     return streamChoices(generation, options, forms, request.streamOptions, call);
   }

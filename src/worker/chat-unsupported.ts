@@ -1,9 +1,4 @@
-import {
-  type CreateChatCompletionRequest,
-  OutputModality,
-  ReasoningFormat,
-  ToolChoiceMode,
-} from "../../gen/loqui/v1/chat_pb.ts";
+import { type CreateChatCompletionRequest, OutputModality, ToolChoiceMode } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import type { GenerationRequest } from "./generator.ts";
 
@@ -49,11 +44,6 @@ const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
   { param: "function_call", asked: (r) => r.functionCall?.choice.case === "function" },
   { param: "logprobs", asked: (r) => r.logprobs === true },
   { param: "top_logprobs", asked: (r) => (r.topLogprobs ?? 0) > 0 },
-  {
-    param: "reasoning_format",
-    what: "the `reasoning_format` deepseek-legacy",
-    asked: (r) => r.reasoningFormat === ReasoningFormat.DEEPSEEK_LEGACY,
-  },
   { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
   {
     param: "modalities",

@@ -6,8 +6,8 @@ export interface Script {
   /**
    * The reply, one token a piece. All pieces differ: the next token depends on
    * the last one alone. A text piece is a token of its own, which no prompt
-   * holds; bytes (a part of a character, say) make a token of exactly those
-   * bytes; a single byte is the vocabulary's own token of it.
+   * holds, or one of `controls`; bytes (a part of a character, say) make a token
+   * of exactly those bytes; a single byte is the vocabulary's own token of it.
    */
   readonly reply: readonly (string | Uint8Array)[];
   /**
@@ -42,14 +42,17 @@ export interface Script {
  */
 export function writeScriptedModel(path: string, script: Script): void {
   const others = Object.entries(script.replies ?? {});
-  const replies = [script.reply, ...others.map(([, reply]) => reply)].map((reply) =>
-    reply.map((piece) => (typeof piece === "string" ? Buffer.from(piece) : piece)),
-  );
+  const replies = [script.reply, ...others.map(([, reply]) => reply)];
   if (replies.some((reply) => reply.length === 0)) throw new Error("a reply needs at least one piece");
   const controls = [...(script.controls ?? []), ...others.map(([control]) => control)];
-  const options = { pieces: replies.flat(), controls, addBos: script.addBos ?? false };
+  const bytesOf = (piece: string | Uint8Array) => (typeof piece === "string" ? Buffer.from(piece) : piece);
+  const isControl = (piece: string | Uint8Array) => typeof piece === "string" && controls.includes(piece);
+  const pieces = replies.flat().filter((piece) => !isControl(piece));
+  const options = { pieces: pieces.map(bytesOf), controls, addBos: script.addBos ?? false };
   const vocabulary = script.tokenizer === "sentencepiece" ? sentencePieceVocabulary(options) : byteVocabulary(options);
-  const tokens = replies.map((reply) => reply.map((piece) => vocabulary.piece(piece)));
+  const tokenOf = (piece: string | Uint8Array) =>
+    isControl(piece) ? vocabulary.control(String(piece)) : vocabulary.piece(bytesOf(piece));
+  const tokens = replies.map((reply) => reply.map(tokenOf));
   if (new Set(tokens.flat()).size !== tokens.flat().length) throw new Error("a script can't say the same piece twice");
 
   const width = Math.ceil(vocabulary.size / 64) * 64;

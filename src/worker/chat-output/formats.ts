@@ -130,7 +130,7 @@ export interface ReasoningFormat {
   readonly close: string;
 }
 
-/** The first whose pattern is in the model's template holds. */
+/** The first whose pattern is in the model's template holds; of all the first is the commonest. */
 export const reasoningFormats: readonly ReasoningFormat[] = [
   { template: /<think>|<\/think>/, open: "<think>", close: "</think>" },
   { template: /\[THINK\]/, open: "[THINK]", close: "[/THINK]" },
