@@ -19,7 +19,6 @@ interface Unsupported<Request> {
  * for upstreams only.
  */
 const forAll: readonly Unsupported<GenerationRequest>[] = [
-  { param: "n", what: "`n` above 1", asked: (r) => (r.n ?? 1) > 1 },
   { param: "grammar", asked: (r) => r.grammar !== undefined },
   { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
   { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },

@@ -4,16 +4,31 @@ export interface Waiting {
   readonly tenant: string;
   /** Tokens of its prompt. */
   readonly tokens: number;
+  /** Its request, where that waits for more than one place. */
+  readonly group?: WaitingGroup | undefined;
 }
 
-/** The bounds of a queue, for all tenants together. */
-export interface QueueLimits {
-  readonly requests: number;
-  /** The first to wait may have any number. */
+/** What is queued together leaves together, and not any more when one of it had its turn. */
+export interface WaitingGroup {
+  readonly begun: boolean;
+}
+
+/** What wants to wait. */
+export interface Newcomer {
+  readonly tenant: string;
+  /** Places that it wants, at least 1. */
+  readonly places: number;
+  /** Of its prompts. */
   readonly tokens: number;
 }
 
-/** Whether one more fits. */
+/** The bounds of a queue, for all tenants together. The first to wait may have more of either. */
+export interface QueueLimits {
+  readonly requests: number;
+  readonly tokens: number;
+}
+
+/** Whether a newcomer fits. */
 export interface Room<T> {
   /** Who has to give way to it. */
   readonly leaving: readonly T[];
@@ -44,13 +59,14 @@ export interface FairQueue<T extends Waiting> extends Iterable<T> {
   /** Notes that a tenant was served tokens; fewer than none takes some back. */
   charge(tenant: string, tokens: number): void;
   /**
-   * Whether one more fits, of which nothing is changed. In a full queue the
-   * newest of the tenant with the most waiting gives way (as RFC 8290 drops from
-   * the fattest flow), where that one keeps at least as much as the newcomer's
-   * tenant then has: among several each can have its share, and one alone the
-   * whole. `starting`: so many of the queue have a place already.
+   * Whether a newcomer fits; nothing is changed. In a full queue the newest of
+   * the tenant with the most waiting gives way (as RFC 8290 drops from the
+   * fattest flow), where that one had more than the newcomer's tenant then has,
+   * in tokens where it keeps at least as much: among several each can have its
+   * share, and one alone the whole. `starting`: so many of the queue have a place
+   * already.
    */
-  roomFor(item: Waiting, limits: QueueLimits, starting: number): Room<T>;
+  roomFor(item: Newcomer, limits: QueueLimits, starting: number): Room<T>;
 }
 
 interface Tenant<T> {
@@ -136,12 +152,15 @@ export function createFairQueue<T extends Waiting>(): FairQueue<T> {
       for (let bound = full.bound; ; ) {
         const longest = [...lines.values()].reduce((a, b) => (b[bound] > a[bound] ? b : a), own);
         if (longest === own) break;
-        const newest = longest.waiting[--longest.count];
-        if (newest === undefined) break;
-        longest.tokens -= newest.tokens;
-        if (longest[bound] < own[bound] + (bound === "count" ? 1 : item.tokens)) break;
-        leaving.push(newest);
-        queued -= newest.tokens;
+        const newest = newestOf(longest.waiting, longest.count);
+        if (newest.length === 0) break;
+        const freed = newest.reduce((sum, { tokens }) => sum + tokens, 0);
+        if (bound === "count" && longest.count <= own.count + item.places) break;
+        longest.count -= newest.length;
+        longest.tokens -= freed;
+        if (bound === "tokens" && longest.tokens < own.tokens + item.tokens) break;
+        leaving.push(...newest);
+        queued -= freed;
         const still = fullness(item, limits, length - starting - leaving.length, queued);
         if (still === undefined) return { leaving };
         bound = still.bound;
@@ -154,16 +173,26 @@ export function createFairQueue<T extends Waiting>(): FairQueue<T> {
   };
 }
 
+/** Who leaves first of a tenant's first `count`: the last, with its group. Nobody where that has begun. */
+function newestOf<T extends Waiting>(waiting: readonly T[], count: number): readonly T[] {
+  const newest = waiting[count - 1];
+  if (newest === undefined || newest.group?.begun === true) return [];
+  let from = count - 1;
+  while (newest.group !== undefined && waiting[from - 1]?.group === newest.group) from -= 1;
+  return waiting.slice(from, count);
+}
+
 /** By which bound there is no room, while so many requests and tokens wait. */
 function fullness(
-  item: Waiting,
+  item: Newcomer,
   limits: QueueLimits,
   requests: number,
   tokens: number,
 ): { readonly bound: "count" | "tokens"; readonly message: string } | undefined {
   if (requests < 0) return undefined;
-  if (requests >= limits.requests) {
-    return { bound: "count", message: `${requests} requests wait already, the maximum is ${limits.requests}` };
+  if (requests >= limits.requests || (requests > 0 && requests + item.places > limits.requests)) {
+    const more = item.places === 1 ? "" : `, with this request's ${item.places} choices they would exceed it`;
+    return { bound: "count", message: `${requests} requests wait already, the maximum is ${limits.requests}${more}` };
   }
   if (requests === 0 || tokens + item.tokens <= limits.tokens) return undefined;
   return {

@@ -12,7 +12,7 @@ import { checkBans, choiceSeed, type SamplingContext, type SamplingDefaults, sam
 import { createStructureCompiler } from "./chat-structure.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
 import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
-import { checkPromptFits, type GenerationResult, type Scheduler } from "./scheduler.ts";
+import { checkPromptFits, type Generation, type GenerationResult, type Scheduler } from "./scheduler.ts";
 import { createStopScanner } from "./stop-strings.ts";
 import { timingsOf, totalsOf, usageOf } from "./totals.ts";
 
@@ -137,7 +137,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
       checkTokenIds(request.stopTokenIds, info.vocabularySize, "stop_token_ids");
       return {
         grammar,
-        async run(options, call) {
+        async run<Output extends ChoiceOutput<Delta>, Delta>(options: ChoicesOptions<Output, Delta>, call: WorkerCall) {
           const cacheScope = cacheScopeOf(request, call);
           const stopTokens = new Set(request.stopTokenIds);
           const promptTokens = options.prompts.reduce((sum, prompt) => sum + prompt.length, 0);
@@ -147,41 +147,42 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
             begun = true;
           };
 
-          async function generate(prompt: Uint32Array, index: number) {
+          const choices: Choice<Output, Delta>[] = [];
+
+          function generation(prompt: Uint32Array, index: number): Generation {
             const output = options.output(index);
             const decoder = engine.createTextDecoder(output.parsed || request.skipSpecialTokens === false);
             const keepStop = request.includeStopStrInOutput === true;
             const scanner = createStopScanner(request.stop, keepStop);
             let reasoningTokens = 0;
-            const result = await scheduler.run(
-              {
-                prompt,
-                sampling: { ...sampling, seed: choiceSeed(request.seed, index % options.choices) },
-                maxTokens: Math.min(options.maxTokens ?? contextLength, maxOutputTokens ?? contextLength),
-                tenant: call.tenant,
-                cacheScope,
-                ignoreEos: request.ignoreEos ?? false,
-                onToken(token) {
-                  begin();
-                  const stopped = stopTokens.has(token);
-                  if (stopped && !keepStop) return "stop";
-                  const deltas = output.push(scanner.push(decoder.push(token)));
-                  if (output.thinking) reasoningTokens += 1;
-                  options.onDeltas?.(index, deltas);
-                  return !stopped && scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
-                },
+            return {
+              prompt,
+              sampling: { ...sampling, seed: choiceSeed(request.seed, index % options.choices) },
+              maxTokens: Math.min(options.maxTokens ?? contextLength, maxOutputTokens ?? contextLength),
+              tenant: call.tenant,
+              cacheScope,
+              ignoreEos: request.ignoreEos ?? false,
+              onToken(token) {
+                begin();
+                const stopped = stopTokens.has(token);
+                if (stopped && !keepStop) return "stop";
+                const deltas = output.push(scanner.push(decoder.push(token)));
+                if (output.thinking) reasoningTokens += 1;
+                options.onDeltas?.(index, deltas);
+                return !stopped && scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
               },
-              call.signal,
-            );
-            const rest = [...output.push(scanner.push(decoder.flush()) + scanner.flush()), ...output.end()];
-            const choice = { index, output, rest, result, reasoningTokens };
-            begin();
-            options.onEnd?.(choice);
-            return choice;
+              onEnd(result) {
+                begin();
+                const rest = [...output.push(scanner.push(decoder.flush()) + scanner.flush()), ...output.end()];
+                const choice = { index, output, rest, result, reasoningTokens };
+                choices[index] = choice;
+                options.onEnd?.(choice);
+              },
+            };
           }
 
           const prompts = options.prompts.flatMap((prompt) => new Array<Uint32Array>(options.choices).fill(prompt));
-          const choices = await Promise.all(prompts.map(generate));
+          await scheduler.runAll(prompts.map(generation), call.signal);
           return {
             choices,
             usage: usageOf(choices, options.choices),

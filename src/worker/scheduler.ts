@@ -7,7 +7,7 @@ import type {
   TokenLogprobs,
 } from "../engines/token-engine.ts";
 import { type ErrorFields, LoquiError } from "../errors.ts";
-import { createFairQueue, type Room } from "./fair-queue.ts";
+import { createFairQueue, type Newcomer, type Room } from "./fair-queue.ts";
 import { sharePieces } from "./prompt-pieces.ts";
 import { createSlotPool, heldPrefix, type Slot } from "./slots.ts";
 
@@ -37,6 +37,8 @@ export interface Generation {
    * then, and all of it: what the cache holds has no logits.
    */
   onPromptLogprobs?(logprobs: TokenLogprobs): void;
+  /** Called when it has ended, unless it failed. */
+  onEnd?(result: GenerationResult): void;
 }
 
 /** What happens after a token, as `onToken` answers. */
@@ -55,7 +57,7 @@ export interface GenerationResult {
   /** The model ended it, it was long enough, or `onToken` stopped it. */
   readonly reason: "eos" | "length" | "stopped";
   readonly promptTokens: number;
-  /** Tokens of the prompt whose KV cells were there already. */
+  /** Tokens of the prompt that it didn't evaluate: their KV cells were there, or another generation's were copied. */
   readonly cachedTokens: number;
   /** Tokens generated, the ending one included. */
   readonly completionTokens: number;
@@ -117,6 +119,15 @@ export interface Scheduler extends AsyncDisposable {
    * engine fails.
    */
   run(generation: Generation, signal: AbortSignal): Promise<GenerationResult>;
+  /**
+   * Runs the generations of one request, as many at a time as sequences are
+   * free; results in their order. Where one fails, all do. Those with the same
+   * prompt share its evaluation where that costs more than a copy
+   * ({@link minCopyGain}): one evaluates it, the others copy its cells and draw
+   * their first token from its logits. In the queue the tokens of a prompt count
+   * once for those that have the same array.
+   */
+  runAll(generations: readonly Generation[], signal: AbortSignal): Promise<GenerationResult[]>;
   /** Throws {@link QueueFull} where `run` would refuse anything of a tenant: before its prompt is made. */
   checkRoom(tenant: string): void;
   readonly load: SchedulerLoad;
@@ -144,10 +155,13 @@ const generatedTokenWeight = 2;
 interface Job {
   readonly generation: Generation;
   readonly tenant: string;
-  /** Of the prompt. */
+  /** Of the prompt, as the queue counts them: 0 where another job of the request has the same. */
   readonly tokens: number;
+  readonly group: { begun: boolean } | undefined;
   readonly arrivedAt: number;
   slot: Slot | undefined;
+  /** Whose prefix it waits for before it starts. */
+  ahead: Ahead | undefined;
   sampler: Sampler | undefined;
   startedAt: number | undefined;
   firstTokenAt: number | undefined;
@@ -159,6 +173,21 @@ interface Job {
   settled: boolean;
   finish(reason: GenerationResult["reason"]): void;
   fail(error: unknown): void;
+}
+
+/** A job that has no token yet. */
+interface Prompt {
+  readonly job: Job;
+  readonly slot: Slot;
+  /** Tokens of its prompt to evaluate. */
+  readonly left: number;
+}
+
+/** A job that evaluates what another one needs too. */
+interface Ahead {
+  readonly job: Job;
+  /** Tokens that both prompts begin with. */
+  readonly length: number;
 }
 
 /** A row of the next batch and whose it is. */
@@ -173,6 +202,9 @@ interface PlannedRow extends DecodeRow {
  * prompts within the budget ({@link sharePieces}). Tenants take turns in getting
  * sequences ({@link createFairQueue}); which one it is, decides the longest
  * common prefix.
+ *
+ * A prefix is evaluated once: who needs it while another generation is at it,
+ * of the same request or not, waits and copies the cells.
  *
  * There is no timer: an idle engine starts at once, and a generation that
  * arrives meanwhile joins the next step.
@@ -194,10 +226,47 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       const slot = slots.take(job.generation.prompt, job.generation.cacheScope);
       if (slot === undefined) return;
       queue.remove(job);
-      queue.charge(job.tenant, job.tokens);
+      queue.charge(job.tenant, job.generation.prompt.length);
+      if (job.group !== undefined) job.group.begun = true;
       job.slot = slot;
+      job.ahead = aheadOf(job, slot);
       active.push(job);
     }
+  }
+
+  /**
+   * Of those that were admitted before a job and evaluate their prompts, the one
+   * that will hold most of its prompt; undefined where a copy costs more than it saves.
+   */
+  function aheadOf(job: Job, slot: Slot): Ahead | undefined {
+    if (wantsPromptLogits(job.generation)) return undefined;
+    const { prompt, cacheScope } = job.generation;
+    let best: Ahead | undefined;
+    for (const other of active) {
+      if (other === job) break;
+      if (other.settled || other.completionTokens > 0 || other.generation.cacheScope !== cacheScope) continue;
+      const length = commonPrefix(other.generation.prompt, prompt);
+      if (length > (best?.length ?? 0)) best = { job: other, length };
+    }
+    if (best === undefined) return undefined;
+    const copied = slots.longestPrefix(prompt, cacheScope, slot)?.length ?? 0;
+    const held = Math.max(heldPrefix(slot, prompt, cacheScope), copied);
+    return best.length - held >= engine.contextLength * minCopyGain ? best : undefined;
+  }
+
+  /**
+   * Whether a job does better to wait: another one is about to hold what it
+   * would evaluate. Not behind one that gets its pieces later than it would
+   * itself: that one has its cells then.
+   */
+  function waits({ job, slot, left }: Prompt, prompts: readonly Prompt[]): boolean {
+    if (job.startedAt !== undefined) return false;
+    if (job.ahead?.job.settled === true && job.ahead.job.completionTokens === 0) job.ahead = aheadOf(job, slot);
+    const { ahead } = job;
+    const other = prompts.find((candidate) => candidate.job === ahead?.job);
+    if (ahead === undefined || other === undefined || (other !== prompts[0] && other.left > left)) return false;
+    if (isWhole(ahead, job.generation.prompt) || other.job.startedAt === undefined) return true;
+    return other.slot.length < Math.min(ahead.length, job.generation.prompt.length - 1);
   }
 
   /** Takes an ended job out of its slot. Never during a decode: the slot's row may be in it. */
@@ -219,7 +288,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
    * least one token is left to decode, for its logits.
    */
   async function start(job: Job, slot: Slot): Promise<void> {
-    const { prompt, cacheScope, sampling } = job.generation;
+    const { prompt, cacheScope } = job.generation;
     const most = wantsPromptLogits(job.generation) ? 0 : prompt.length - 1;
     const own = Math.min(heldPrefix(slot, prompt, cacheScope), most);
     const other = slots.longestPrefix(prompt, cacheScope, slot);
@@ -236,15 +305,39 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     } else {
       slot.length = own === held || (await engine.truncate(slot.sequence, own)) ? own : 0;
     }
-    job.cachedTokens = slot.length;
-    queue.charge(job.tenant, -job.cachedTokens);
+    begin(job, slot.length);
+  }
+
+  function begin(job: Job, cachedTokens: number): void {
+    const { prompt, sampling } = job.generation;
+    job.cachedTokens = cachedTokens;
+    queue.charge(job.tenant, -cachedTokens);
     job.sampler = engine.createSampler(sampling, prompt);
     job.startedAt = performance.now();
   }
 
+  /** Starts a job behind one that has just evaluated the same prompt. False where the memory can't copy. */
+  async function join(job: Job, slot: Slot, source: Slot): Promise<boolean> {
+    const { prompt, cacheScope } = job.generation;
+    slot.length = 0;
+    slot.scope = cacheScope;
+    if (!(await engine.copyPrefix(source.sequence, slot.sequence, prompt.length))) return false;
+    slot.cells.set(prompt);
+    slot.length = prompt.length;
+    begin(job, prompt.length);
+    return true;
+  }
+
+  /** Ends a job that could not be started; what its slot holds is unknown then. */
+  async function failStart(job: Job, slot: Slot, error: unknown): Promise<void> {
+    job.fail(asLoquiError(error));
+    slot.length = 0;
+    await engine.truncate(slot.sequence, 0);
+  }
+
   async function planRows(): Promise<PlannedRow[]> {
     const rows: PlannedRow[] = [];
-    const prompts: { job: Job; slot: Slot; left: number }[] = [];
+    const prompts: Prompt[] = [];
     let generating = active.filter((job) => job.completionTokens > 0).length;
     for (const job of active) {
       const slot = job.slot;
@@ -261,12 +354,13 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
         prompts.push({ job, slot, left: Math.max(prompt.length - held, 1) });
       }
     }
+    const ready = prompts.filter((prompt) => !waits(prompt, prompts));
     const pieces = sharePieces(
-      prompts.map(({ left }) => left),
-      promptBudget(generating, prompts.length),
+      ready.map(({ left }) => left),
+      promptBudget(generating, ready.length),
     );
     let logitsLeft = promptLogits;
-    for (const [index, { job, slot }] of prompts.entries()) {
+    for (const [index, { job, slot }] of ready.entries()) {
       const wantsLogits = wantsPromptLogits(job.generation);
       const piece = Math.min(pieces[index] ?? 0, wantsLogits ? logitsLeft : Number.POSITIVE_INFINITY);
       if (piece === 0) continue;
@@ -274,9 +368,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
         try {
           await start(job, slot);
         } catch (error) {
-          job.fail(asLoquiError(error));
-          slot.length = 0;
-          await engine.truncate(slot.sequence, 0);
+          await failStart(job, slot, error);
           continue;
         }
       }
@@ -400,6 +492,30 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       if (job.completionTokens > 0) job.next = job.next.subarray(tokens.length);
     }
     await Promise.all(rows.map((row, index) => follow(row, handles[index] ?? [])));
+    for (const [index, { job, slot, position }] of rows.entries()) {
+      const { prompt, maxTokens } = job.generation;
+      const last = handles[index]?.at(-1);
+      const evaluated = position < prompt.length && slot.length === prompt.length;
+      if (evaluated && last !== undefined && maxTokens > 0) await drawAlike(job, slot, last);
+    }
+  }
+
+  /** Has those that waited for all of a job's prompt draw their first token from its logits. */
+  async function drawAlike(first: Job, source: Slot, handle: LogitsHandle): Promise<void> {
+    const joined: Job[] = [];
+    for (const job of active) {
+      const { slot, ahead } = job;
+      if (job.settled || job.startedAt !== undefined || slot === undefined) continue;
+      const { prompt, maxTokens } = job.generation;
+      if (ahead?.job !== first || !isWhole(ahead, prompt) || maxTokens === 0) continue;
+      try {
+        if (await join(job, slot, source)) joined.push(job);
+      } catch (error) {
+        await failStart(job, slot, error);
+      }
+    }
+    // Not before: an engine copies nothing while it draws.
+    await Promise.all(joined.map((job) => draw(job, handle)));
   }
 
   async function runLoop(): Promise<void> {
@@ -413,7 +529,12 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     running = false;
   }
 
-  function createJob(generation: Generation, signal: AbortSignal, settle: PromiseWithResolvers<GenerationResult>): Job {
+  function createJob(
+    generation: Generation,
+    signal: AbortSignal,
+    settle: PromiseWithResolvers<GenerationResult>,
+    { tokens, group }: Pick<Job, "tokens" | "group">,
+  ): Job {
     const onAbort = () => job.fail(signal.reason);
     const settleOnce = (): boolean => {
       if (job.settled) return false;
@@ -424,9 +545,11 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     const job: Job = {
       generation,
       tenant: generation.tenant,
-      tokens: generation.prompt.length,
+      tokens,
+      group,
       arrivedAt: performance.now(),
       slot: undefined,
+      ahead: undefined,
       sampler: undefined,
       startedAt: undefined,
       firstTokenAt: undefined,
@@ -461,20 +584,20 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     return job;
   }
 
-  /** Who has to leave the queue for a prompt of a tenant. What is queued while sequences are free starts with the next step. */
-  function roomFor(tenant: string, tokens: number): Room<Job> {
+  /** Who has to leave the queue for a newcomer. What is queued while sequences are free starts with the next step. */
+  function roomFor(newcomer: Newcomer): Room<Job> {
     const bounds = { requests: limits.maxQueuedRequests, tokens: limits.maxQueuedTokens };
-    return queue.roomFor({ tenant, tokens }, bounds, slots.idle);
+    return queue.roomFor(newcomer, bounds, slots.idle);
   }
 
   function checkRoom(tenant: string): void {
-    const { full } = roomFor(tenant, 1);
+    const { full } = roomFor({ tenant, tokens: 1, places: 1 });
     if (full !== undefined) throw new QueueFull("overloaded", ...overload(full));
   }
 
   /** Makes room in the queue, or throws. */
-  function makeRoom({ tenant, prompt }: Generation): void {
-    const { leaving, full } = roomFor(tenant, prompt.length);
+  function makeRoom(newcomer: Newcomer): void {
+    const { leaving, full } = roomFor(newcomer);
     if (full !== undefined) throw new LoquiError("overloaded", ...overload(full));
     for (const job of leaving) {
       const why = "the queue is full, and others who wait have fewer requests in it";
@@ -489,18 +612,49 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     return [`the model is overloaded: ${why}`, { retryAfterMs }];
   }
 
+  async function runAll(generations: readonly Generation[], signal: AbortSignal): Promise<GenerationResult[]> {
+    signal.throwIfAborted();
+    if (closed) throw new LoquiError("shutting_down", "the model is being unloaded");
+    const prompts = new Set<Uint32Array>();
+    const parts = generations.map(({ prompt }) => {
+      if (prompt.length === 0) throw new LoquiError("invalid_request", "the prompt has no tokens");
+      checkPromptFits(prompt.length, engine.contextLength);
+      const tokens = prompts.has(prompt) ? 0 : prompt.length;
+      prompts.add(prompt);
+      return tokens;
+    });
+    const tokens = parts.reduce((sum, part) => sum + part, 0);
+    const [first] = generations;
+    if (first === undefined) return [];
+    makeRoom({ tenant: first.tenant, tokens, places: generations.length });
+    const group = generations.length > 1 ? { begun: false } : undefined;
+    const jobs: Job[] = [];
+    const results = generations.map((generation, index) => {
+      const settle = Promise.withResolvers<GenerationResult>();
+      const job = createJob(generation, signal, settle, { tokens: parts[index] ?? 0, group });
+      jobs.push(job);
+      queue.push(job);
+      return settle.promise.then((result) => {
+        generation.onEnd?.(result);
+        return result;
+      });
+    });
+    if (!running) loop = runLoop();
+    try {
+      return await Promise.all(results);
+    } catch (error) {
+      for (const job of jobs) job.fail(error);
+      throw error;
+    }
+  }
+
   return {
     async run(generation, signal) {
-      signal.throwIfAborted();
-      if (closed) throw new LoquiError("shutting_down", "the model is being unloaded");
-      if (generation.prompt.length === 0) throw new LoquiError("invalid_request", "the prompt has no tokens");
-      checkPromptFits(generation.prompt.length, engine.contextLength);
-      makeRoom(generation);
-      const settle = Promise.withResolvers<GenerationResult>();
-      queue.push(createJob(generation, signal, settle));
-      if (!running) loop = runLoop();
-      return settle.promise;
+      const [result] = await runAll([generation], signal);
+      if (result === undefined) throw new Error("a generation without a result");
+      return result;
     },
+    runAll,
     checkRoom,
     get load() {
       return { active: active.length, queued: queue.length, queuedTokens: queue.tokens };
@@ -517,6 +671,19 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
 /** Whether the tokens of a generation's prompt need logits of their own. */
 function wantsPromptLogits(generation: Generation): boolean {
   return generation.topLogprobs !== undefined && generation.onPromptLogprobs !== undefined;
+}
+
+/** Whether the job ahead has the same prompt: its logits are another one's too. */
+function isWhole({ job, length }: Ahead, prompt: Uint32Array): boolean {
+  return length === prompt.length && length === job.generation.prompt.length;
+}
+
+function commonPrefix(a: Uint32Array, b: Uint32Array): number {
+  const end = Math.min(a.length, b.length);
+  if (a === b) return end;
+  let length = 0;
+  while (length < end && a[length] === b[length]) length++;
+  return length;
 }
 
 function asLoquiError(error: unknown): LoquiError {

@@ -86,7 +86,7 @@ test("counts what waits; what is out is not taken out again", () => {
 
 describe("room", () => {
   const few = [item("a1"), item("a2"), item("a3"), item("a4")];
-  const cases: [string, Item[], Item, number, readonly string[] | string][] = [
+  const cases: [string, Item[], Item & { places?: number }, number, readonly string[] | string][] = [
     ["while there is room", few.slice(1), item("a9"), 0, []],
     ["in a full queue of one's own", few, item("a9"), 0, "4 requests wait already, the maximum is 4"],
     ["in a full queue of another", few, item("b1"), 0, ["a4"]],
@@ -136,9 +136,46 @@ describe("room", () => {
       ["a4", "a3"],
     ],
   ];
-  test.each(cases)("%s", (_, waiting, newcomer, starting, expected) => {
+  const group = { begun: false };
+  const pair = [
+    { ...item("a3"), group },
+    { ...item("a4"), group },
+  ];
+  const grouped: typeof cases = [
+    ["for a group where it fits", [item("a1")], { ...item("b1"), places: 3 }, 0, []],
+    ["for a group of any size where nobody waits", [], { ...item("a1"), places: 9 }, 0, []],
+    [
+      "for a group that is too large",
+      [item("a1")],
+      { ...item("b1"), places: 4 },
+      0,
+      "1 requests wait already, the maximum is 4, with this request's 4 choices they would exceed it",
+    ],
+    [
+      "in a full queue, whose newest is a group: all of it leaves",
+      [item("a1"), item("a2"), ...pair],
+      item("b1"),
+      0,
+      ["a3", "a4"],
+    ],
+    [
+      "where the group that would leave has as much as its share",
+      [item("b1"), item("b2"), ...pair],
+      item("b3"),
+      0,
+      "4 requests wait already, the maximum is 4",
+    ],
+    [
+      "where the group that would leave has begun",
+      [item("a1"), item("a2"), ...pair.map((each) => ({ ...each, group: { begun: true } }))],
+      item("b1"),
+      0,
+      "4 requests wait already, the maximum is 4",
+    ],
+  ];
+  test.each([...cases, ...grouped])("%s", (_, waiting, newcomer, starting, expected) => {
     const queue = queueOf(...waiting);
-    const { leaving, full } = queue.roomFor(newcomer, limits, starting);
+    const { leaving, full } = queue.roomFor({ places: 1, ...newcomer }, limits, starting);
     expect(full ?? leaving.map(({ name }) => name)).toEqual(expected);
     expect(queue.length).toBe(waiting.length);
   });

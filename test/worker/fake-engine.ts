@@ -25,7 +25,7 @@ export interface FakeEngineOptions {
   /** The token that follows what a sequence holds; by default {@link continuation}. */
   readonly next?: (held: readonly number[]) => number;
   /** Called in each decode after the batch is checked; may wait or throw. */
-  readonly onDecode?: (decode: number) => void | Promise<void>;
+  readonly onDecode?: (decode: number) => unknown;
 }
 
 /** Ends a generation. */
@@ -36,6 +36,11 @@ export function continuation(held: readonly number[]): number {
   let hash = 7;
   for (const token of held) hash = (hash * 31 + token) % 9_973;
   return hash;
+}
+
+/** The token that a sampler with this seed draws where one with the seed 0 draws `token`. */
+export function withSeed(token: number, seed: number): number {
+  return (token + seed) % 9_973;
 }
 
 /** What an engine without slots, batches and caches would generate. */
@@ -76,6 +81,7 @@ export class FakeEngine implements TokenEngine {
   #decoding = false;
   #decodes = 0;
   #logits = new Map<number, number>();
+  readonly #seeds = new WeakMap<Sampler, number>();
 
   constructor(options: FakeEngineOptions = {}) {
     this.#options = options;
@@ -112,13 +118,15 @@ export class FakeEngine implements TokenEngine {
     return token === eog;
   }
 
-  createSampler(_sampling: Sampling): Sampler {
+  createSampler({ seed }: Sampling): Sampler {
     this.samplers += 1;
-    return {
+    const sampler = {
       dispose: () => {
         this.samplers -= 1;
       },
     };
+    this.#seeds.set(sampler, seed);
+    return sampler;
   }
 
   changeSampler(_sampler: Sampler, change: SamplerChange): void {
@@ -155,10 +163,10 @@ export class FakeEngine implements TokenEngine {
     return handles;
   }
 
-  async sample(logits: LogitsHandle): Promise<number> {
+  async sample(logits: LogitsHandle, sampler: Sampler): Promise<number> {
     const token = this.#logits.get(logits);
     assert.ok(token !== undefined, "the logits are of another decode");
-    return token;
+    return token === eog ? eog : withSeed(token, this.#seeds.get(sampler) ?? 0);
   }
 
   /** The farther from the token that comes next, the less likely. */
