@@ -96,6 +96,41 @@ test("a cached and a copied prefix give the same text as a cold one", async () =
   expect(copied.tokens).toEqual(cold.tokens);
 });
 
+test("choices that share a prefill give the texts that each gives alone with its seed", async () => {
+  const prompt = engine.tokenize("hello world the quick brown fox ".repeat(6), false);
+  const choice = (seed: number, tokens: number[]) => ({
+    prompt,
+    sampling: { ...greedy, temperature: 1, seed },
+    maxTokens: 16,
+    tenant: "",
+    cacheScope: "",
+    ignoreEos: true,
+    onToken(token: number) {
+      tokens.push(token);
+      return "continue" as const;
+    },
+  });
+  const alone: number[][] = [];
+  for (const seed of [5, 6, 7, 8, 9, 10]) {
+    await using scheduler = newScheduler();
+    const tokens: number[] = [];
+    await scheduler.run(choice(seed, tokens), never);
+    alone.push(tokens);
+    await emptySequences();
+  }
+  await using scheduler = newScheduler();
+  const together: number[][] = alone.map(() => []);
+  const results = await scheduler.runAll(
+    together.map((tokens, index) => choice(5 + index, tokens)),
+    never,
+  );
+  expect(together).toEqual(alone);
+  expect(new Set(together.map(String)).size).toBe(6);
+  const { length } = prompt;
+  // Four sequences: two choices come later, to cells of the prompt that are there.
+  expect(results.map((result) => result.cachedTokens)).toEqual([0, length, length, length, length - 1, length - 1]);
+});
+
 test("a cancelled prompt leaves after its piece, and the sequence serves others", async () => {
   await using scheduler = newScheduler();
   const controller = new AbortController();

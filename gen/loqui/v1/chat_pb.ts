@@ -125,8 +125,9 @@ export type CreateChatCompletionRequest = Message<"loqui.v1.CreateChatCompletion
 
   /**
    * The seed of the sampler. The same request, seed and server configuration
-   * give the same answer as far as the runtime allows. -1, and the default, are
-   * a random seed.
+   * give the same answer as far as the runtime allows. The choices of a prompt
+   * have this seed plus their number, from 0. -1, and the default, are a random
+   * seed for each.
    *
    * @generated from field: optional int64 seed = 13;
    */
@@ -3480,8 +3481,9 @@ export type CreateCompletionRequest = Message<"loqui.v1.CreateCompletionRequest"
 
   /**
    * The seed of the sampler. The same request, seed and server configuration
-   * give the same answer as far as the runtime allows. -1, and the default, are
-   * a random seed.
+   * give the same answer as far as the runtime allows. The choices of a prompt
+   * have this seed plus their number, from 0. -1, and the default, are a random
+   * seed for each.
    *
    * @generated from field: optional int64 seed = 13;
    */
