@@ -1,5 +1,5 @@
 import { text } from "node:stream/consumers";
-import { ConnectError, createClient } from "@connectrpc/connect";
+import { ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport } from "@connectrpc/connect-node";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { ConfigError } from "../config/config-error.ts";
@@ -7,6 +7,7 @@ import { packageRoot } from "../config/package-root.ts";
 import { readSettings, type Settings } from "../config/settings.ts";
 import { startLoqui } from "../loqui.ts";
 import { CommandError } from "./command-error.ts";
+import { authorization, runningServer } from "./running-server.ts";
 
 /** What `loqui run` takes beside the settings. */
 export interface RunOptions {
@@ -32,7 +33,7 @@ export async function run(
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   const target = await findServer(flags, model);
   try {
-    const client = createClient(ChatService, createConnectTransport({ baseUrl: target.url, httpVersion: "1.1" }));
+    const client = createClient(ChatService, target.transport);
     const request = {
       model: target.model,
       messages: [...system, message(ChatRole.USER, words)],
@@ -55,24 +56,24 @@ function message(role: ChatRole, words: string) {
 }
 
 interface Target {
-  readonly url: string;
+  readonly transport: Transport;
   /** The model's name there. */
   readonly model: string;
   close(): Promise<void>;
 }
 
 async function findServer(flags: Readonly<Record<string, unknown>>, model: string): Promise<Target> {
-  const { host, port } = readSettings(process.env, flags, packageRoot);
-  const url = `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
-  const known = await askServer(url, model);
-  if (known === true) return { url, model, close: async () => {} };
+  const server = await runningServer(readSettings(process.env, flags, packageRoot));
+  const known = await server.knows(model);
+  if (known === true) return { transport: server.transport, model, close: async () => {} };
   const settings = readOwn(flags, model, known === false ? undefined : known);
   const chosen = settings.models.find((candidate) => candidate.preload);
   if (chosen === undefined) throw new CommandError(`no model is called ${model}`);
   // For this command alone: what guards a server from others would only keep the command out.
   const alone = { host: "127.0.0.1", port: 0, apiKeys: undefined, tls: undefined };
   const own = await startLoqui({ ...settings, ...alone, logLevel: "error" });
-  return { url: own.url, model: chosen.id, close: () => own.close() };
+  const transport = createConnectTransport({ baseUrl: own.url, httpVersion: "1.1" });
+  return { transport, model: chosen.id, close: () => own.close() };
 }
 
 /** Settings of a server for this model alone; `advice` is what a running server said of its name. */
@@ -82,30 +83,5 @@ function readOwn(flags: Readonly<Record<string, unknown>>, model: string, advice
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new CommandError(advice ?? error.message.replace(/^MODELS: /, ""));
-  }
-}
-
-/** The first key of LOQUI_API_KEYS: what a server with the same environment accepts. */
-function authorization(): Record<string, string> {
-  const [key = ""] = (process.env.LOQUI_API_KEYS ?? "").split(",");
-  return key.trim() === "" ? {} : { authorization: `Bearer ${key.trim()}` };
-}
-
-/** Whether the loqui that listens there knows the model, else its own words; false where none listens. */
-async function askServer(url: string, model: string): Promise<boolean | string> {
-  try {
-    const response = await fetch(`${url}/v1/models/${encodeURIComponent(model)}`, {
-      headers: authorization(),
-      signal: AbortSignal.timeout(1000),
-    });
-    const body = (await response.json()) as { object?: unknown; engine?: unknown; detail?: unknown; error?: unknown };
-    if (response.status === 401 && body.error !== undefined) {
-      throw new CommandError(`the server at ${url} asks for an API key: set LOQUI_API_KEYS to one that it knows`);
-    }
-    if (typeof body.detail === "string") return body.detail;
-    return response.ok && body.object === "model" && body.engine !== undefined;
-  } catch (error) {
-    if (error instanceof CommandError) throw error;
-    return false;
   }
 }

@@ -1,11 +1,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { helloPieces, helloReply, startWithScripts } from "../support/running-loqui.ts";
+import { type Certificate, createAuthority } from "../support/certificates.ts";
+import { helloPieces, helloReply, type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
 import { writeScriptedModel } from "../support/scripted-model.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -189,6 +190,79 @@ describe("loqui run", () => {
     const { code, stderr } = await finish("run", "distnat", "Hi", "--port", new URL(running.url).port);
     expect(code).toBe(1);
     expect(stderr).toBe("loqui: the model `distnat` does not exist; did you mean distant?\n");
+  });
+
+  describe("with a server that guards itself", () => {
+    const key = "sk-cli-0123456789abcdef";
+    const authority = createAuthority();
+    let guarded: RunningLoqui;
+    let files: string[];
+    /** The settings' flags, for a certificate that is issued by nobody the machine knows, and for another name. */
+    const tls = (name: string, certificate: Certificate, more: readonly string[] = []) => {
+      const [cert = "", keyFile = ""] = ["cert", "key"].map((kind) => join(folder, `${name}-${kind}.pem`));
+      writeFileSync(cert, certificate.cert);
+      writeFileSync(keyFile, certificate.key);
+      return ["--tls-cert", cert, "--tls-key", keyFile, ...more];
+    };
+    beforeAll(async () => {
+      files = tls("server", authority.issue("loqui.example"));
+      guarded = await startWithScripts(
+        { distant: { reply: ["from ", "afar"] } },
+        { LOQUI_API_KEYS: key, LOQUI_TLS_CERT: files[1] ?? "", LOQUI_TLS_KEY: files[3] ?? "" },
+      );
+    });
+    afterAll(() => guarded[Symbol.asyncDispose]());
+    afterEach(() => {
+      delete process.env.LOQUI_API_KEYS;
+    });
+    const ask = (flags: readonly string[], apiKey?: string) => {
+      if (apiKey !== undefined) process.env.LOQUI_API_KEYS = apiKey;
+      return finish("run", "distant", "Hi", "--port", new URL(guarded.url).port, ...flags);
+    };
+
+    it("uses it with the key and the certificate of its own settings", async () => {
+      expect(await ask(files, key)).toMatchObject({ code: 0, stdout: "from afar\n" });
+    });
+
+    it.each([
+      ["no key", undefined],
+      ["another key", "sk-other-0123456789abcdef"],
+    ])("%s: says which setting is missing", async (_, other) => {
+      const { code, stderr } = await ask(files, other);
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        `loqui: the server at ${guarded.url} asks for an API key: set LOQUI_API_KEYS to one that it knows\n`,
+      );
+    });
+
+    it("takes no other certificate, were it of the same CA", async () => {
+      const { code, stderr } = await ask(tls("other", authority.issue("loqui.example")), key);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(new RegExp(`^loqui: the server at ${guarded.url} can't be trusted: .+\n$`));
+    });
+
+    it("says that it has no certificate of a client's", async () => {
+      const ca = join(folder, "ca.pem");
+      writeFileSync(ca, authority.cert);
+      const [, cert = "", , keyFile = ""] = files;
+      await using mutual = await startWithScripts(
+        { distant: { reply: ["x"] } },
+        { LOQUI_TLS_CERT: cert, LOQUI_TLS_KEY: keyFile, LOQUI_TLS_CLIENT_CA: ca },
+      );
+      const flags = [...files, "--tls-client-ca", ca, "--port", new URL(mutual.url).port];
+      const { code, stderr } = await finish("run", "distant", "Hi", ...flags);
+      expect(code).toBe(1);
+      expect(stderr).toBe(
+        `loqui: the server at ${mutual.url} can't be trusted: it asks for a client's certificate, and \`loqui run\` has none\n`,
+      );
+    });
+
+    it("names a certificate that can't be read", async () => {
+      const broken = tls("broken", { cert: "no PEM", key: "no PEM" });
+      const { code, stderr } = await ask(broken, key);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^loqui: LOQUI_TLS_CERT: .*broken-cert\.pem: .+\n$/);
+    });
   });
 
   it("ends quietly when its reader has read enough", async () => {
