@@ -69,8 +69,22 @@ export function announcesBody(request: HttpRequest): boolean {
   return request.headers["transfer-encoding"] !== undefined || (headerOf(request, "content-length") ?? "0") !== "0";
 }
 
+/**
+ * Sends what is written to a response in this turn of the event loop together.
+ * A worker's tokens come several at a time; each write of its own would be a
+ * system call, and on HTTP/2 a frame.
+ */
+export function gatherWrites(response: HttpResponse): void {
+  // Not the HTTP/1.1 response itself, which counts the corks of its socket, also of the next response's.
+  const target = "stream" in response ? response.stream : response.socket;
+  if (!target || target.writableCorked > 0) return;
+  target.cork();
+  setImmediate(() => target.uncork());
+}
+
 /** Writes a piece of a response; false where the receiver is slower. */
 export function write(response: HttpResponse, data: string | Uint8Array): boolean {
+  gatherWrites(response);
   // The two overloads are alike, but TypeScript can't call their union.
   return "stream" in response ? response.write(data) : response.write(data);
 }

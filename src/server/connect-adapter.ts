@@ -193,7 +193,7 @@ async function answer(
   // A body that is not read to its end is discarded later; destroyed, it would block the connection.
   const reply = await handler({ ...call, body: bodyOf(request) });
   arrival.trailer = reply.trailer;
-  const body = reply.body === undefined ? {} : { body: inPieces(reply.body) };
+  const body = reply.body === undefined ? {} : { body: inPieces(reply.body, response) };
   await universalResponseToNodeResponse({ ...reply, ...body }, response as NodeServerResponse);
 }
 

@@ -1,12 +1,15 @@
-import { pieceBytes } from "../rest/http.ts";
+import { gatherWrites, type HttpResponse, pieceBytes } from "../rest/http.ts";
 
-/** The bytes of a response's body, in chunks of {@link pieceBytes} at most; see there. */
-export function inPieces(body: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-  return { [Symbol.asyncIterator]: () => piecesOf(body[Symbol.asyncIterator]()) };
+/**
+ * The bytes of a response's body, in chunks of {@link pieceBytes} at most; see
+ * there. Those that come in one turn of the event loop are sent together.
+ */
+export function inPieces(body: AsyncIterable<Uint8Array>, response: HttpResponse): AsyncIterable<Uint8Array> {
+  return { [Symbol.asyncIterator]: () => piecesOf(body[Symbol.asyncIterator](), response) };
 }
 
 /** Not a generator: it runs once a token, and passes on what is thrown into it. */
-function piecesOf(chunks: AsyncIterator<Uint8Array>): AsyncIterator<Uint8Array> {
+function piecesOf(chunks: AsyncIterator<Uint8Array>, response: HttpResponse): AsyncIterator<Uint8Array> {
   let rest: Uint8Array | undefined;
 
   function first(bytes: Uint8Array): IteratorResult<Uint8Array> {
@@ -18,6 +21,7 @@ function piecesOf(chunks: AsyncIterator<Uint8Array>): AsyncIterator<Uint8Array> 
     async next() {
       if (rest !== undefined) return first(rest);
       const chunk = await chunks.next();
+      gatherWrites(response);
       return chunk.done === true ? chunk : first(chunk.value);
     },
     async return(value) {
