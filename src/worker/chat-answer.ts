@@ -1,8 +1,10 @@
 import { randomBytes } from "node:crypto";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import {
-  type ChatDeltaSchema,
+  type ChatLogprobsSchema,
   ChatRole,
+  type ChatTokenLogprobSchema,
+  type ChunkChoiceSchema,
   type CreateChatCompletionRequest,
   ReasoningFormat,
   type ResponseMessageSchema,
@@ -15,18 +17,24 @@ import type { OutputEvent } from "./chat-output/events.ts";
 import { reasoningFormats } from "./chat-output/formats.ts";
 import { parse } from "./chat-output/json-reading.ts";
 import { createOutputParser, endsInReasoning, type OutputFormat } from "./chat-output/parser.ts";
+import { chatLogprobs, type TokenTrail } from "./logprobs.ts";
 
-type Delta = MessageInitShape<typeof ChatDeltaSchema>;
+/** A piece of an answer: what a chunk's choice has of it. */
+export type ChatPiece = Pick<MessageInitShape<typeof ChunkChoiceSchema>, "delta" | "logprobs">;
+
+type TokenLogprob = MessageInitShape<typeof ChatTokenLogprobSchema>;
 type Message = MessageInitShape<typeof ResponseMessageSchema>;
 
 /** Makes an answer's message, or the pieces of it, of the text that a model generates. */
 export interface ChatAnswer {
   /** What is new with a text; nothing where it isn't certain yet. */
-  push(text: string): Delta[];
+  push(text: string): ChatPiece[];
   /** What is left when the text is complete. */
-  end(): Delta[];
+  end(): ChatPiece[];
   /** All that was said. */
   readonly message: Message;
+  /** Those of the content, where they are asked for. */
+  readonly logprobs: MessageInitShape<typeof ChatLogprobsSchema> | undefined;
   /** Whether the last text was reasoning. */
   readonly thinking: boolean;
   /** Nothing more is wanted: a second call where the request allows one. */
@@ -46,9 +54,12 @@ export interface ChatAnswerOptions {
   /** All is content: a grammar leaves no room for anything else. */
   readonly plain: boolean;
   readonly streamed: boolean;
+  /** Where log-probabilities are asked for: where those of the tokens come from. */
+  readonly trail?: TokenTrail | undefined;
 }
 
-export function createChatAnswer({ request, format, prompt, tools, plain, streamed }: ChatAnswerOptions): ChatAnswer {
+export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
+  const { request, format, prompt, tools, plain, streamed, trail } = options;
   const separating = plain ? undefined : separatingFormat(request, format, streamed);
   const startsInReasoning = separating !== undefined && endsInReasoning(prompt, separating);
   const parser =
@@ -57,21 +68,33 @@ export function createChatAnswer({ request, format, prompt, tools, plain, stream
       : undefined;
   const single = request.parallelToolCalls === false;
   let content = "";
+  const logprobs: TokenLogprob[] = [];
   let reasoning = "";
   const calls: { id: string; name: string; args: string }[] = [];
   let thinking = startsInReasoning;
   let satisfied = false;
 
-  function take(event: OutputEvent): Delta[] {
+  /** The length of the text so far, where there is no parser to know it. */
+  let read = 0;
+
+  function takeContent(text: string, from: number): ChatPiece {
+    content += text;
+    const delta = { content: text };
+    const taken = trail === undefined ? [] : chatLogprobs(trail.take(from, from + text.length));
+    if (taken.length === 0) return { delta };
+    for (const token of taken) logprobs.push(token);
+    return { delta, logprobs: { content: taken } };
+  }
+
+  function take(event: OutputEvent): ChatPiece[] {
     if (satisfied) return [];
     thinking = event.type === "reasoning";
     switch (event.type) {
       case "content":
-        content += event.text;
-        return [{ content: event.text }];
+        return [takeContent(event.text, event.from)];
       case "reasoning":
         reasoning += event.text;
-        return [{ reasoningContent: event.text }];
+        return [{ delta: { reasoningContent: event.text } }];
       case "call": {
         if (single && calls.length === 1) {
           satisfied = true;
@@ -81,20 +104,25 @@ export function createChatAnswer({ request, format, prompt, tools, plain, stream
         calls.push(call);
         const { id, name } = call;
         const type = ToolType.FUNCTION;
-        return [{ toolCalls: [{ index: calls.length - 1, id, type, function: { name, arguments: "" } }] }];
+        return [{ delta: { toolCalls: [{ index: calls.length - 1, id, type, function: { name, arguments: "" } }] } }];
       }
       case "arguments": {
         const call = calls.at(-1);
         if (call === undefined) throw new Error("arguments before a call");
         call.args += event.text;
-        return [{ toolCalls: [{ index: calls.length - 1, function: { arguments: event.text } }] }];
+        return [{ delta: { toolCalls: [{ index: calls.length - 1, function: { arguments: event.text } }] } }];
       }
       default:
         return event satisfies never;
     }
   }
 
-  const asContent = (text: string): OutputEvent[] => (text === "" ? [] : [{ type: "content", text }]);
+  function asContent(text: string): OutputEvent[] {
+    const from = read;
+    read += text.length;
+    return text === "" ? [] : [{ type: "content", text, from }];
+  }
+
   return {
     push: (text) => (parser === undefined ? asContent(text) : parser.push(text)).flatMap(take),
     end: () => (parser?.end() ?? []).flatMap(take),
@@ -109,6 +137,9 @@ export function createChatAnswer({ request, format, prompt, tools, plain, stream
           call: { case: "function" as const, value: { name, arguments: args } },
         })),
       };
+    },
+    get logprobs() {
+      return trail === undefined ? undefined : { content: logprobs };
     },
     get thinking() {
       return thinking;

@@ -11,7 +11,7 @@ import {
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
-import { type ChatAnswer, createChatAnswer, offeredTools } from "./chat-answer.ts";
+import { type ChatAnswer, type ChatPiece, createChatAnswer, offeredTools } from "./chat-answer.ts";
 import { outputFormatOf } from "./chat-output/parser.ts";
 import type { ChatPrompts } from "./chat-prompt.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
@@ -35,13 +35,11 @@ export interface ChatServiceOptions {
   readonly fingerprint: string;
 }
 
-type Delta = ReturnType<ChatAnswer["push"]>[number];
-
 /** A request that is ready to be generated. */
 interface Prepared {
   readonly request: CreateChatCompletionRequest;
   readonly generation: PreparedGeneration;
-  readonly options: ChoicesOptions<ChatAnswer, Delta>;
+  readonly options: ChoicesOptions<ChatAnswer, ChatPiece>;
 }
 
 /**
@@ -72,7 +70,8 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
         prompts: [generator.tokenize(prompt, "messages")],
         choices: request.n ?? 1,
         maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens,
-        output: () => createChatAnswer({ request, format, prompt, tools, plain, streamed }),
+        topLogprobs: topLogprobsOf(request),
+        output: (_index, trail) => createChatAnswer({ request, format, prompt, tools, plain, streamed, trail }),
       },
     };
   }
@@ -86,6 +85,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
         index: choice.index,
         message: choice.output.message,
         finishReason: finishReasonOf(choice),
+        ...(choice.output.logprobs !== undefined && { logprobs: choice.output.logprobs }),
       })),
       usage,
       timings,
@@ -116,11 +116,17 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
   ]);
 }
 
-function chunkForms(common: MessageInitShape<typeof ChatCompletionChunkSchema>): ChunkForms<ChatAnswer, Delta> {
+function topLogprobsOf({ logprobs, topLogprobs = 0 }: CreateChatCompletionRequest): number | undefined {
+  if (logprobs === true) return topLogprobs;
+  if (topLogprobs === 0) return undefined;
+  throw new LoquiError("invalid_request", "top_logprobs: needs `logprobs` to be true", { param: "top_logprobs" });
+}
+
+function chunkForms(common: MessageInitShape<typeof ChatCompletionChunkSchema>): ChunkForms<ChatAnswer, ChatPiece> {
   const encode = chunkEncoder(ChatCompletionChunkSchema, common);
   return {
     opening: (index) => encode({ choices: [{ index, delta: { role: ChatRole.ASSISTANT, content: "" } }] }),
-    delta: (index, delta) => encode({ choices: [{ index, delta }] }),
+    delta: (index, piece) => encode({ choices: [{ index, ...piece }] }),
     end: (choice, timings) =>
       encode({
         choices: [{ index: choice.index, delta: {}, finishReason: finishReasonOf(choice) }],
@@ -131,6 +137,6 @@ function chunkForms(common: MessageInitShape<typeof ChatCompletionChunkSchema>):
 }
 
 /** An answer that was cut short is that, whatever it began. */
-function finishReasonOf({ result, output }: Choice<ChatAnswer, Delta>): FinishReason {
+function finishReasonOf({ result, output }: Choice<ChatAnswer, ChatPiece>): FinishReason {
   return output.called && result.reason !== "length" ? FinishReason.TOOL_CALLS : finishReasons[result.reason];
 }

@@ -41,8 +41,6 @@ const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
   },
   { param: "functions", asked: (r) => r.functions.length > 0 },
   { param: "function_call", asked: (r) => r.functionCall?.choice.case === "function" },
-  { param: "logprobs", asked: (r) => r.logprobs === true },
-  { param: "top_logprobs", asked: (r) => (r.topLogprobs ?? 0) > 0 },
   { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
   {
     param: "modalities",

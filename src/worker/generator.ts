@@ -10,6 +10,7 @@ import {
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { checkBans, choiceSeed, type SamplingContext, type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
 import { createStructureCompiler } from "./chat-structure.ts";
+import { createTokenTrail, type TokenTrail } from "./logprobs.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
 import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 import { checkPromptFits, type Generation, type GenerationResult, type Scheduler } from "./scheduler.ts";
@@ -64,8 +65,10 @@ export interface ChoicesOptions<Output, Delta> {
   readonly choices: number;
   /** Tokens of one choice; what the context leaves where undefined. */
   readonly maxTokens: number | undefined;
-  /** Makes the output of the choice with this index. */
-  readonly output: (index: number) => Output;
+  /** Lists the log-probability of each token, beside this many of the likeliest; none where undefined. */
+  readonly topLogprobs?: number | undefined;
+  /** Makes the output of the choice with this index. The trail is there where log-probabilities are wanted. */
+  readonly output: (index: number, trail: TokenTrail | undefined) => Output;
   /** Takes what is new with each token of a choice, perhaps nothing. */
   readonly onDeltas?: (index: number, deltas: readonly Delta[]) => void;
   /** Takes each choice as it ends, in any order. */
@@ -150,7 +153,8 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
           const choices: Choice<Output, Delta>[] = [];
 
           function generation(prompt: Uint32Array, index: number): Generation {
-            const output = options.output(index);
+            const trail = options.topLogprobs === undefined ? undefined : createTokenTrail(engine);
+            const output = options.output(index, trail);
             const decoder = engine.createTextDecoder(output.parsed || request.skipSpecialTokens === false);
             const keepStop = request.includeStopStrInOutput === true;
             const scanner = createStopScanner(request.stop, keepStop);
@@ -162,18 +166,23 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
               tenant: call.tenant,
               cacheScope,
               ignoreEos: request.ignoreEos ?? false,
-              onToken(token) {
+              topLogprobs: options.topLogprobs,
+              onToken(token, logprobs) {
                 begin();
                 const stopped = stopTokens.has(token);
                 if (stopped && !keepStop) return "stop";
-                const deltas = output.push(scanner.push(decoder.push(token)));
+                const text = decoder.push(token);
+                trail?.push(token, logprobs, text);
+                const deltas = output.push(scanner.push(text));
                 if (output.thinking) reasoningTokens += 1;
                 options.onDeltas?.(index, deltas);
                 return !stopped && scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
               },
               onEnd(result) {
                 begin();
-                const rest = [...output.push(scanner.push(decoder.flush()) + scanner.flush()), ...output.end()];
+                const flushed = decoder.flush();
+                trail?.end(flushed);
+                const rest = [...output.push(scanner.push(flushed) + scanner.flush()), ...output.end()];
                 const choice = { index, output, rest, result, reasoningTokens };
                 choices[index] = choice;
                 options.onEnd?.(choice);

@@ -31,13 +31,14 @@ describe("responses hold against OpenAI's schemas", () => {
     { model: "hello", messages },
     { model: "hello", messages, stop: "is", seed: 1, temperature: 0 },
     { model: "endless", messages, max_tokens: 3 },
+    { model: "hello", messages, logprobs: true, top_logprobs: 3 },
   ])("CreateChatCompletionResponse for %j", async (request) => {
     const { status, text } = await post("/v1/chat/completions", request);
     expect(status).toBe(200);
     expectValid("CreateChatCompletionResponse", JSON.parse(text));
   });
 
-  it.each([{}, { stream_options: { include_usage: true } }])(
+  it.each([{}, { stream_options: { include_usage: true } }, { logprobs: true, top_logprobs: 3 }])(
     "CreateChatCompletionStreamResponse for %j",
     async (more) => {
       const { status, text } = await post("/v1/chat/completions", { model: "hello", messages, stream: true, ...more });

@@ -1,7 +1,7 @@
 /** What a model says, taken apart, in order. Texts come in any number of pieces. */
 export type OutputEvent =
-  /** A part of the answer. */
-  | { readonly type: "content"; readonly text: string }
+  /** A part of the answer, as it stands in the model's text; `from` is where, in UTF-16 units from the beginning. */
+  | { readonly type: "content"; readonly text: string; readonly from: number }
   /** A part of what it thinks before it answers. */
   | { readonly type: "reasoning"; readonly text: string }
   /** A tool call begins. Its id where the syntax has one. */

@@ -1,5 +1,5 @@
 import type { Reading } from "./events.ts";
-import { peek, type Source, takeTo, takeUntil } from "./source.ts";
+import { peek, type Source, take, takeTo, takeUntil } from "./source.ts";
 
 const bodyEnds = ["<|end|>", "<|call|>", "<|return|>", "<|start|>"];
 
@@ -18,15 +18,17 @@ export function* readHarmony(source: Source): Reading<void> {
     if (header === undefined) {
       // No header, so no harmony: it is the answer as it stands.
       const text = `${taken}${source.text}`.replace(/^<\|start\|>assistant/, "");
-      source.text = "";
-      if (text.trim() !== "" && !text.startsWith("<|")) yield { type: "content", text };
+      take(source, source.text.length);
+      if (text.trim() !== "" && !text.startsWith("<|")) yield { type: "content", text, from: source.at - text.length };
       return;
     }
     const tool = /\bto=(?:functions\.)?([^\s<]+)/.exec(header)?.[1];
     const analysis = /<\|channel\|>\s*analysis/.test(header);
     if (tool !== undefined) yield { type: "call", name: tool };
     const type = tool !== undefined ? "arguments" : analysis ? "reasoning" : "content";
-    const { space } = yield* takeUntil(source, bodyEnds, (text) => ({ type, text }));
-    if (space !== "" && type === "content") yield { type, text: space };
+    const { space, spaceFrom } = yield* takeUntil(source, bodyEnds, (text, from) =>
+      type === "content" ? { type, text, from } : { type, text },
+    );
+    if (space !== "" && type === "content") yield { type, text: space, from: spaceFrom };
   }
 }

@@ -73,12 +73,12 @@ function* readAnswer(
       layout = called;
       if (called) continue;
     }
-    const { marker, space } = yield* takeUntil(source, markers, (text) => {
+    const { marker, space, spaceFrom } = yield* takeUntil(source, markers, (text, from) => {
       said = true;
-      return { type: "content", text };
+      return { type: "content", text, from };
     });
     if (marker === undefined) {
-      if (space !== "") yield { type: "content", text: space };
+      if (space !== "") yield { type: "content", text: space, from: spaceFrom };
       return;
     }
     if (marker === reasoning?.open) {
@@ -99,7 +99,7 @@ function* readAnswer(
     } else {
       // A marker around calls.
       layout = called;
-      if (!called && space !== "") yield { type: "content", text: space };
+      if (!called && space !== "") yield { type: "content", text: space, from: spaceFrom };
     }
   }
 }
@@ -109,13 +109,18 @@ function* readReasoning(source: Source, { close }: ReasoningFormat): Reading<voi
   yield* takeUntil(source, [close], (text) => ({ type: "reasoning", text }));
 }
 
-/** Neighbours of one type as one event. */
+/** Neighbours of one type as one event, unless something was left out between them. */
 function joined(events: readonly OutputEvent[]): OutputEvent[] {
   const result: OutputEvent[] = [];
   for (const event of events) {
     const last = result.at(-1);
-    if (event.type === "call" || last === undefined || last.type !== event.type) result.push(event);
-    else result[result.length - 1] = { type: event.type, text: `${(last as { text: string }).text}${event.text}` };
+    const isNext =
+      last !== undefined &&
+      event.type !== "call" &&
+      last.type === event.type &&
+      (event.type !== "content" || last.type !== "content" || last.from + last.text.length === event.from);
+    if (isNext) result[result.length - 1] = { ...last, text: `${last.text}${event.text}` };
+    else result.push(event);
   }
   return result;
 }

@@ -3,6 +3,8 @@ import type { OutputEvent, OutputParser, Reading } from "./events.ts";
 /** The text that is not read yet. */
 export interface Source {
   text: string;
+  /** Length of the text that is read. */
+  at: number;
   ended: boolean;
   /** What was taken since a reading began that may turn out to be wrong; it is content then. */
   taken: string | undefined;
@@ -14,7 +16,7 @@ export interface Source {
  * waits there, so that it can't matter where the text is cut.
  */
 export function runReading(read: (source: Source) => Reading<void>): OutputParser {
-  const source: Source = { text: "", ended: false, taken: undefined };
+  const source: Source = { text: "", at: 0, ended: false, taken: undefined };
   const reading = read(source);
   function run(): OutputEvent[] {
     const events: OutputEvent[] = [];
@@ -54,17 +56,18 @@ export function* peek(source: Source): Reading<string> {
 export function take(source: Source, count: number): string {
   const taken = source.text.slice(0, count);
   source.text = source.text.slice(count);
+  source.at += count;
   if (source.taken !== undefined) source.taken += taken;
   return taken;
 }
 
-/** Reads what may turn out not to be there: then all that was taken is content, with `before` in front of it. */
+/** Reads what may turn out not to be there: then all that was taken is content, with `before`, which was taken last, in front of it. */
 export function* attempt(source: Source, read: () => Reading<boolean>, before = ""): Reading<boolean> {
   source.taken = before;
   const found = yield* read();
   const text = source.taken;
   source.taken = undefined;
-  if (!found && text !== "") yield { type: "content", text };
+  if (!found && text !== "") yield { type: "content", text, from: source.at - text.length };
   return found;
 }
 
@@ -97,6 +100,14 @@ export function* skipSpace(source: Source): Reading<string> {
   return skipped;
 }
 
+/** Where {@link takeUntil} came to. */
+interface Taken {
+  readonly marker: string | undefined;
+  /** The white space before it, and where that is. */
+  readonly space: string;
+  readonly spaceFrom: number;
+}
+
 /**
  * Takes text up to the first of the markers, and the marker. `onText` makes the
  * events of the text, which comes as soon as it can't be part of a marker. The
@@ -105,8 +116,8 @@ export function* skipSpace(source: Source): Reading<string> {
 export function* takeUntil(
   source: Source,
   markers: readonly string[],
-  onText: (text: string) => OutputEvent,
-): Reading<{ readonly marker: string | undefined; readonly space: string }> {
+  onText: (text: string, from: number) => OutputEvent,
+): Reading<Taken> {
   let space = "";
   for (;;) {
     const at = earliest(source.text, markers);
@@ -114,17 +125,19 @@ export function* takeUntil(
     const text = space + take(source, safe);
     const said = text.trimEnd();
     space = text.slice(said.length);
-    if (said !== "") yield onText(said);
+    const spaceFrom = source.at - space.length;
+    if (said !== "") yield onText(said, spaceFrom - said.length);
     if (at !== undefined) {
       take(source, at.marker.length);
-      return { marker: at.marker, space };
+      return { marker: at.marker, space, spaceFrom };
     }
     if (!(yield* more(source))) {
       // What looked like the beginning of a marker was none.
       const rest = space + take(source, source.text.length);
       const last = rest.trimEnd();
-      if (last !== "") yield onText(last);
-      return { marker: undefined, space: rest.slice(last.length) };
+      const from = source.at - rest.length;
+      if (last !== "") yield onText(last, from);
+      return { marker: undefined, space: rest.slice(last.length), spaceFrom: from + last.length };
     }
   }
 }

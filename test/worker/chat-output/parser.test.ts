@@ -36,7 +36,12 @@ function collect(events: readonly OutputEvent[]): Answer {
 
 function parse(template: string, pieces: readonly string[], options: OutputParserOptions): OutputEvent[] {
   const parser = createOutputParser(outputFormatOf(template), options);
-  return [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end()];
+  const events = [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end()];
+  const text = pieces.join("");
+  for (const event of events) {
+    if (event.type === "content") expect(text.slice(event.from, event.from + event.text.length)).toBe(event.text);
+  }
+  return events;
 }
 
 interface Case {
@@ -337,9 +342,9 @@ describe("streaming", () => {
 
   test("text comes at once, but for what may be a marker or layout", () => {
     const parser = createOutputParser(format, { tools });
-    expect(parser.push("Hello ")).toEqual([{ type: "content", text: "Hello" }]);
-    expect(parser.push("you <")).toEqual([{ type: "content", text: " you" }]);
-    expect(parser.push("b")).toEqual([{ type: "content", text: " <b" }]);
+    expect(parser.push("Hello ")).toEqual([{ type: "content", text: "Hello", from: 0 }]);
+    expect(parser.push("you <")).toEqual([{ type: "content", text: " you", from: 5 }]);
+    expect(parser.push("b")).toEqual([{ type: "content", text: " <b", from: 9 }]);
     expect(parser.end()).toEqual([]);
   });
 
