@@ -50,6 +50,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
         config,
         log,
         logContent: settings.logContent,
+        strict: settings.strict,
         drainMs: settings.drainMs,
         hangMs: settings.watchdogMs,
         maxOutputTokens: settings.chatLimits.maxOutputTokens,

@@ -1,6 +1,7 @@
 import type { DescMethod, DescService } from "@bufbuild/protobuf";
 import type { DecodeMode } from "../codec/codec.ts";
 import { LoquiError } from "../errors.ts";
+import { reportIgnored } from "../ignored-header.ts";
 import { anyone, type Caller, requestIdFrom } from "../request-context.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import { type Binding, httpBodyTypeName, type Target } from "./bindings.ts";
@@ -113,8 +114,9 @@ export function createRestHandler(options: RestOptions): RestHandler {
     const mode: DecodeMode = strict || headerOf(request, "x-loqui-strict") === "1" ? "strict" : "lenient";
     const { target, message, ignored } = await endpoint.read(request, variables, query, mode);
     if (exchange.ended) return;
-    if (ignored.length > 0) response.setHeader("x-loqui-ignored", ignoredHeader(ignored));
+    if (ignored.length > 0) reportIgnored(exchange.metadata.response, ignored);
     if (httpMethod === "HEAD" && target.method.methodKind !== "unary") {
+      exchange.metadata.apply(response);
       // A stream has no length to tell, and nobody would read it.
       for (const [name, value] of Object.entries(target.sse ? eventStreamHeaders : {})) response.setHeader(name, value);
       exchange.end();
@@ -196,18 +198,4 @@ function timeoutOf(request: HttpRequest, maxTimeoutMs: number): number | undefin
 /** A path in a message: what a client sent, but not all of it if it is long. */
 function shown(path: string): string {
   return path.length > 200 ? `${path.slice(0, 200)}…` : path;
-}
-
-const ignoredHeaderBytes = 1024;
-
-/** The names, percent-encoded, as many of them as fit. */
-function ignoredHeader(names: readonly string[]): string {
-  let header = "";
-  for (const name of names) {
-    // Encoded it is up to nine times as long.
-    const next = `${header === "" ? "" : ","}${encodeURIComponent(name.slice(0, 100).toWellFormed())}`;
-    if (header.length + next.length > ignoredHeaderBytes) break;
-    header += next;
-  }
-  return header;
 }

@@ -38,7 +38,8 @@ export const headerParameters = {
   Strict: {
     name: "x-loqui-strict",
     in: "header",
-    description: "`1`: members that the schema doesn't know are refused instead of ignored.",
+    description:
+      "`1`: members that the schema doesn't know, or that have no effect on the model, are refused instead of ignored.",
     schema: { type: "string", enum: ["0", "1"] },
   },
 } as const;

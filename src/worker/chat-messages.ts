@@ -79,6 +79,12 @@ export function parseJson(text: string, param: string): unknown {
 }
 
 function messageText(message: ChatMessage, path: string): string {
+  const text = contentText(message, path);
+  if (message.refusal === undefined) return text;
+  return text === "" ? message.refusal : `${text}\n${message.refusal}`;
+}
+
+function contentText(message: ChatMessage, path: string): string {
   const content = message.content?.content;
   switch (content?.case) {
     case "text":
@@ -86,7 +92,7 @@ function messageText(message: ChatMessage, path: string): string {
     case "parts":
       return content.value.parts.map((part, index) => partText(part, `${path}.content[${index}]`)).join("\n");
     case undefined:
-      return message.refusal ?? "";
+      return "";
     default:
       return content satisfies never;
   }

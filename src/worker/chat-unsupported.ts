@@ -13,10 +13,8 @@ interface Unsupported<Request> {
 
 /**
  * Nothing is silently ignored: what changes the answer and can't be done is
- * refused by name. A step that builds one of these deletes its row. Not here:
- * what tells the server something but leaves the answer as it is (`user`,
- * `metadata`, `prediction`, `prompt_cache_key` …), and what the schema says is
- * for upstreams only.
+ * refused by name. What builds one of these deletes its row, and says so in
+ * request-fields.ts, where all that a request can hold has a row.
  */
 const forAll: readonly Unsupported<GenerationRequest>[] = [
   { param: "grammar", asked: (r) => r.grammar !== undefined },

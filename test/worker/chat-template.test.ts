@@ -226,6 +226,23 @@ describe("messages", () => {
     ]);
   });
 
+  test("a call in the older form is a tool call; content and a refusal are both shown", () => {
+    const old = message({ role: ChatRole.ASSISTANT, functionCall: { name: "f", arguments: '{"a": 1}' } });
+    const refusing = message({
+      role: ChatRole.ASSISTANT,
+      content: { content: { case: "text", value: "Sorry." } },
+      refusal: "No.",
+    });
+    expect(templateMessages([old, refusing], plain)).toEqual([
+      {
+        role: "assistant",
+        content: "",
+        tool_calls: [{ id: "", type: "function", function: { name: "f", arguments: { a: 1 } } }],
+      },
+      { role: "assistant", content: "Sorry.\nNo." },
+    ]);
+  });
+
   test("a template that concatenates arguments gets them as text", () => {
     expect(argumentsAsText.wantsArgumentsAsText).toBe(true);
     const calling = message({

@@ -4,12 +4,14 @@ import type { Totals } from "../../../gen/loqui/worker/v1/worker_pb.ts";
 import { identityOf } from "../../codec/identity.ts";
 import type { ModelConfig } from "../../config/models-file.ts";
 import { LoquiError } from "../../errors.ts";
+import { reportIgnored } from "../../ignored-header.ts";
 import { methodName } from "../../method-name.ts";
 import type { RequestContext, RequestRecord } from "../../request-context.ts";
 import type { Logger } from "../../telemetry/log.ts";
 import { engineEnvironment } from "../../worker/engines.ts";
 import { decodeFailure } from "../../worker/failure.ts";
 import { maxFrameBytes } from "../../worker/frames.ts";
+import { ignoredFields } from "../../worker/ignored-fields.ts";
 import type { WorkerInfo, WorkerLoad } from "../../worker/ipc.ts";
 import type { Backend, CallMethod } from "../backend.ts";
 import { createAdmission } from "./admission.ts";
@@ -60,6 +62,8 @@ export interface WorkerBackend extends Backend {
 export interface WorkerBackendOptions {
   readonly config: ModelConfig;
   readonly log: Logger;
+  /** Whether a field that has no effect is refused instead of listed. Default: no. */
+  readonly strict?: boolean;
   /** Tokens of one answer at most, also where a request names none. Default: the context's. */
   readonly maxOutputTokens?: number;
   /** Whether the log may hold messages of errors, which may quote a request. Default: no. */
@@ -195,6 +199,17 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     });
   }
 
+  /** Lists what a request asks for without effect. Throws `unsupported` for it where the caller or the server is strict. */
+  function tellIgnored<I extends DescMessage>(desc: I, request: MessageShape<I>, { metadata }: RequestContext): void {
+    const ignored = ignoredFields(desc, request);
+    const [param] = ignored;
+    if (param === undefined) return;
+    if (options.strict === true || metadata.request.get("x-loqui-strict") === "1") {
+      throw new LoquiError("unsupported", `${ignored.slice(0, 8).join(", ")}: without effect on this model`, { param });
+    }
+    reportIgnored(metadata.response, ignored);
+  }
+
   /** Throws for an input that is in quarantine. */
   function checkQuarantine(input: () => string): void {
     const until = suspects.none ? undefined : suspects.quarantinedUntil(input());
@@ -212,6 +227,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     context: RequestContext,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
     const { record, signal } = context;
+    tellIgnored(method.input, request, context);
     const bytes = toBinary(method.input, request);
     if (bytes.length > maxFrameBytes - callOverheadBytes) {
       throw new LoquiError("too_large", `the request of ${bytes.length} bytes is above the maximum ${maxFrameBytes}`);

@@ -1,0 +1,258 @@
+import type { Message } from "@bufbuild/protobuf";
+import type {
+  AllowedTools,
+  ChatMessage,
+  ContentPart,
+  ContentParts,
+  CreateChatCompletionRequest,
+  CreateCompletionRequest,
+  FunctionCall,
+  FunctionDefinition,
+  MessageContent,
+  NamedJsonSchema,
+  ResponseFormat,
+  ResponseFormatJsonObject,
+  ResponseFormatJsonSchema,
+  ResponseFormatText,
+  StreamOptions,
+  StructuredOutputs,
+  Tool,
+  ToolCall,
+  ToolChoice,
+  ToolName,
+  ToolReference,
+  ToolSelection,
+} from "../../gen/loqui/v1/chat_pb.ts";
+import type { Texts, TokenIdLists, TokenIds } from "../../gen/loqui/v1/common_pb.ts";
+
+/** What becomes of a field of a generation request for a local model. Never nothing. */
+export type Treatment =
+  /** It does what the schema says. `but`: for these values the request is refused. `test`: where the effect is shown. */
+  | { readonly kind: "honoured"; readonly test: string; readonly but?: string }
+  /** The request is refused by the field's name. `what`: for these values; the others ask for nothing. */
+  | { readonly kind: "refused"; readonly what?: string }
+  /** It tells something and asks for nothing. */
+  | { readonly kind: "informs" }
+  /** It has no effect, which `x-loqui-ignored` says, where `asks` says that something is asked for. */
+  | { readonly kind: "ignored"; readonly asks?: (value: unknown) => boolean }
+  /** Members that the schema doesn't know, each of which `x-loqui-ignored` names. */
+  | { readonly kind: "members" };
+
+/** A treatment for each field of a message, for a oneof one for each of its members: tsc misses what is missing. */
+export type FieldTable<M extends Message = Message> = {
+  readonly [K in Exclude<keyof M, "$typeName" | "$unknown">]-?: [CaseOf<M[K]>] extends [never]
+    ? Treatment
+    : { readonly [C in CaseOf<M[K]>]: Treatment };
+};
+
+type CaseOf<V> = V extends { case: infer C extends string } ? C : never;
+
+const informs: Treatment = { kind: "informs" };
+const ignored: Treatment = { kind: "ignored" };
+const members: Treatment = { kind: "members" };
+const asked = (value: unknown): boolean => value === true;
+const honoured = (test: string, but?: string): Treatment => ({
+  kind: "honoured",
+  test: `test/${test}.test.ts`,
+  ...(but !== undefined && { but }),
+});
+const refused = (what?: string): Treatment => ({ kind: "refused", ...(what !== undefined && { what }) });
+
+const here = "request-fields";
+const effects = "worker/chat-fields";
+const sampling = "worker/chat-request";
+const structure = "worker/chat-structure";
+const tokens = "worker/tokenization";
+const template = "worker/chat-template";
+const toolCalls = "worker/chat-tools";
+
+/** What chat and completions have in common. */
+const generationFields = {
+  model: honoured("backends/worker/worker-backend"),
+  stream: honoured("clients/openai-sdk"),
+  temperature: honoured(sampling),
+  maxTokens: honoured("backends/worker/worker-backend"),
+  topP: honoured(sampling),
+  stop: honoured("backends/worker/worker-backend"),
+  n: honoured("worker/choices"),
+  seed: honoured(sampling),
+  streamOptions: honoured("clients/openai-sdk"),
+  frequencyPenalty: honoured(sampling),
+  presencePenalty: honoured(sampling),
+  logitBias: honoured(sampling),
+  user: informs,
+  topK: honoured(sampling),
+  minP: honoured(sampling),
+  typicalP: refused("below 1"),
+  repeatPenalty: honoured(sampling),
+  repeatLastN: honoured(sampling),
+  dryMultiplier: honoured(sampling),
+  dryBase: honoured(sampling),
+  dryAllowedLength: honoured(sampling),
+  dryPenaltyLastN: honoured(sampling),
+  drySequenceBreakers: honoured(sampling),
+  xtcProbability: honoured(sampling),
+  xtcThreshold: honoured(sampling),
+  ignoreEos: honoured(sampling),
+  minTokens: refused("above 0"),
+  stopTokenIds: honoured(effects),
+  includeStopStrInOutput: honoured(effects),
+  skipSpecialTokens: honoured(effects),
+  responseFormat: honoured(structure),
+  grammar: refused(),
+  jsonSchema: honoured(structure),
+  guidedRegex: honoured(structure),
+  guidedChoice: honoured(structure),
+  structuredOutputs: honoured(structure),
+  cachePrompt: honoured("backends/worker/worker-backend"),
+  cacheSalt: honoured("backends/worker/worker-backend"),
+  priority: refused("other than 0"),
+  timingsPerToken: refused("true"),
+  returnProgress: refused("true"),
+  extra: members,
+} as const satisfies Partial<FieldTable<CreateChatCompletionRequest>> & Partial<FieldTable<CreateCompletionRequest>>;
+
+const chat: FieldTable<CreateChatCompletionRequest> = {
+  ...generationFields,
+  messages: honoured(tokens),
+  maxCompletionTokens: honoured("clients/openai-sdk"),
+  tools: honoured(toolCalls),
+  toolChoice: honoured(toolCalls),
+  reasoningEffort: honoured(toolCalls),
+  logprobs: honoured("clients/openai-logprobs"),
+  topLogprobs: honoured("clients/openai-logprobs"),
+  parallelToolCalls: honoured(toolCalls),
+  safetyIdentifier: informs,
+  metadata: informs,
+  store: { kind: "ignored", asks: asked },
+  serviceTier: ignored,
+  modalities: refused("`audio`"),
+  audio: refused(),
+  prediction: ignored,
+  webSearchOptions: refused(),
+  verbosity: honoured(template),
+  // All requests for a model go to one worker, which finds shared prefixes by itself.
+  promptCacheKey: informs,
+  promptCacheRetention: ignored,
+  promptCacheOptions: ignored,
+  moderation: refused(),
+  functions: refused(),
+  // `none` and `auto` ask for nothing without `functions`.
+  functionCall: refused("a function"),
+  chatTemplateKwargs: honoured(tokens),
+  addGenerationPrompt: honoured(tokens),
+  continueFinalMessage: honoured("worker/open-message"),
+  reasoningFormat: honoured("worker/chat-reasoning"),
+  thinkingBudgetTokens: refused("0 and above"),
+  retrieval: refused(),
+};
+
+const completion: FieldTable<CreateCompletionRequest> = {
+  ...generationFields,
+  prompt: {
+    promptText: honoured(here),
+    promptTexts: honoured(here),
+    promptTokens: honoured(here),
+    promptTokenLists: honoured(here),
+  },
+  logprobs: refused(),
+  suffix: honoured(here),
+  echo: honoured(here),
+  bestOf: refused("above `n`"),
+};
+
+/**
+ * Every field of a request for an answer and of the messages in it, by the
+ * message's name. `x-loqui-ignored` and docs/request-fields.md come from here,
+ * and test/request-fields.test.ts asks a server whether it is true. What is
+ * refused, chat-unsupported.ts and chat-messages.ts refuse.
+ */
+export const requestFields = new Map<string, FieldTable>(
+  Object.entries({
+    CreateChatCompletionRequest: chat,
+    CreateCompletionRequest: completion,
+    Texts: { texts: honoured(here) } satisfies FieldTable<Texts>,
+    TokenIds: { ids: honoured(here) } satisfies FieldTable<TokenIds>,
+    TokenIdLists: { lists: honoured(here) } satisfies FieldTable<TokenIdLists>,
+    StreamOptions: {
+      includeUsage: honoured("clients/openai-sdk"),
+      includeObfuscation: { kind: "ignored", asks: asked },
+      continuousUsageStats: refused("true"),
+    } satisfies FieldTable<StreamOptions>,
+    ChatMessage: {
+      role: honoured(template),
+      content: honoured(template),
+      name: honoured(template),
+      toolCalls: honoured(toolCalls),
+      toolCallId: honoured(toolCalls),
+      reasoningContent: honoured(template),
+      refusal: honoured(template),
+      audio: refused(),
+      functionCall: honoured(template),
+      annotations: informs,
+      extra: members,
+    } satisfies FieldTable<ChatMessage>,
+    MessageContent: {
+      content: { text: honoured(template), parts: honoured(template) },
+    } satisfies FieldTable<MessageContent>,
+    ContentParts: { parts: honoured(template) } satisfies FieldTable<ContentParts>,
+    ContentPart: {
+      part: {
+        text: honoured(template),
+        imageUrl: refused(),
+        inputAudio: refused(),
+        file: refused(),
+        refusal: honoured(template),
+      },
+      promptCacheBreakpoint: ignored,
+      extra: members,
+    } satisfies FieldTable<ContentPart>,
+    Tool: { tool: { function: honoured(toolCalls), custom: refused() } } satisfies FieldTable<Tool>,
+    FunctionDefinition: {
+      name: honoured(toolCalls),
+      description: honoured(template),
+      parameters: honoured(toolCalls),
+      strict: refused("true"),
+    } satisfies FieldTable<FunctionDefinition>,
+    ToolChoice: {
+      choice: { mode: honoured(toolCalls, "`required`"), selection: honoured(toolCalls) },
+    } satisfies FieldTable<ToolChoice>,
+    ToolSelection: {
+      selection: { function: refused(), custom: refused(), allowedTools: honoured(toolCalls) },
+    } satisfies FieldTable<ToolSelection>,
+    ToolName: { name: honoured(toolCalls) } satisfies FieldTable<ToolName>,
+    AllowedTools: {
+      mode: honoured(toolCalls, "`required`"),
+      tools: honoured(toolCalls),
+    } satisfies FieldTable<AllowedTools>,
+    ToolReference: { tool: { function: honoured(toolCalls), custom: refused() } } satisfies FieldTable<ToolReference>,
+    ToolCall: {
+      id: honoured(template),
+      call: { function: honoured(toolCalls), custom: refused() },
+      extra: members,
+    } satisfies FieldTable<ToolCall>,
+    FunctionCall: {
+      name: honoured(template),
+      arguments: honoured(template),
+    } satisfies FieldTable<FunctionCall>,
+    ResponseFormat: {
+      format: { text: honoured(structure), jsonObject: honoured(structure), jsonSchema: honoured(structure) },
+    } satisfies FieldTable<ResponseFormat>,
+    ResponseFormatText: {} satisfies FieldTable<ResponseFormatText>,
+    ResponseFormatJsonObject: { schema: honoured(structure) } satisfies FieldTable<ResponseFormatJsonObject>,
+    ResponseFormatJsonSchema: { jsonSchema: honoured(structure) } satisfies FieldTable<ResponseFormatJsonSchema>,
+    NamedJsonSchema: {
+      name: informs,
+      description: ignored,
+      schema: honoured(structure),
+      strict: honoured(structure),
+    } satisfies FieldTable<NamedJsonSchema>,
+    StructuredOutputs: {
+      json: honoured(structure),
+      regex: honoured(structure),
+      choice: honoured(structure),
+      grammar: refused(),
+      jsonObject: honoured(structure),
+    } satisfies FieldTable<StructuredOutputs>,
+  }).map(([name, table]) => [`loqui.v1.${name}`, table as FieldTable]),
+);
