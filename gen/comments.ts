@@ -22,7 +22,7 @@ export const comments: ReadonlyMap<string, string> = new Map([
   ["loqui.v1.CreateChatCompletionRequest.logit_bias", "Added to the logits of tokens, by token id in decimal. -100 bans a token,\n100 all but forces it. At most 1,024 entries."],
   ["loqui.v1.CreateChatCompletionRequest.logprobs", "Whether the answer carries the log-probability of each of its tokens.\nDefault false."],
   ["loqui.v1.CreateChatCompletionRequest.top_logprobs", "How many alternatives to list at each position. 0 to 20; needs `logprobs`.\nDefault 0."],
-  ["loqui.v1.CreateChatCompletionRequest.parallel_tool_calls", "Whether one answer may hold several tool calls. Default true."],
+  ["loqui.v1.CreateChatCompletionRequest.parallel_tool_calls", "Whether one answer may hold several tool calls. Default true, but for models\nwhose template takes one at a time in the history."],
   ["loqui.v1.CreateChatCompletionRequest.user", "Who the request is made for, to tell the users of one key apart. Not shown\nto the model."],
   ["loqui.v1.CreateChatCompletionRequest.safety_identifier", "A hash that identifies the user to the provider's abuse detection. At most\n64 characters. Passed on to upstreams."],
   ["loqui.v1.CreateChatCompletionRequest.metadata", "Anything worth finding again in logs. At most 16 pairs, keys of 1 to 64\ncharacters, values of at most 512."],

@@ -54,19 +54,20 @@ export interface ChatAnswerOptions {
   /** All is content: a grammar leaves no room for anything else. */
   readonly plain: boolean;
   readonly streamed: boolean;
+  /** Whether several calls are wanted. */
+  readonly parallel: boolean;
   /** Where log-probabilities are asked for: where those of the tokens come from. */
   readonly trail?: TokenTrail | undefined;
 }
 
 export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
-  const { request, format, prompt, tools, plain, streamed, trail } = options;
+  const { request, format, prompt, tools, plain, streamed, parallel, trail } = options;
   const separating = plain ? undefined : separatingFormat(request, format, streamed);
   const startsInReasoning = separating !== undefined && endsInReasoning(prompt, separating);
   const parser =
     !plain && (tools !== undefined || separating !== undefined)
       ? createOutputParser(separating ?? { ...format, reasoning: undefined }, { tools, startsInReasoning })
       : undefined;
-  const single = request.parallelToolCalls === false;
   let content = "";
   const logprobs: TokenLogprob[] = [];
   let reasoning = "";
@@ -96,7 +97,7 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
         reasoning += event.text;
         return [{ delta: { reasoningContent: event.text } }];
       case "call": {
-        if (single && calls.length === 1) {
+        if (!parallel && calls.length === 1) {
           satisfied = true;
           return [];
         }

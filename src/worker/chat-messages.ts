@@ -49,24 +49,42 @@ function templateContent(
   return { content, [reasoningPlace]: reasoning };
 }
 
-/** The tools of a request as parsed JSON, or undefined where there are none. */
-export function templateTools(tools: readonly Tool[]): unknown[] | undefined {
+/** The tools of a request as parsed JSON, or undefined where there are none. Descriptions are empty where the template wants them. */
+export function templateTools(
+  tools: readonly Tool[],
+  { wantsDescriptions }: Pick<ChatTemplate, "wantsDescriptions">,
+): unknown[] | undefined {
   if (tools.length === 0) return undefined;
   return tools.map(({ tool }, index) => {
     if (tool.case !== "function") throw unsupported(`tools[${index}].${tool.case ?? "type"}`, "custom tools are");
-    const { name, description, parameters } = tool.value;
+    const { name, description = wantsDescriptions ? "" : undefined, parameters } = tool.value;
+    const schema =
+      parameters === undefined
+        ? { type: "object", properties: {} }
+        : parseJson(parameters, `tools[${index}].function.parameters`);
     return {
       type: "function",
       function: {
         name,
         ...(description !== undefined && { description }),
-        parameters:
-          parameters === undefined
-            ? { type: "object", properties: {} }
-            : parseJson(parameters, `tools[${index}].function.parameters`),
+        parameters: wantsDescriptions ? withDescriptions(schema) : schema,
       },
     };
   });
+}
+
+/** A function's schema in which every parameter has a description. */
+function withDescriptions(schema: unknown): unknown {
+  if (!isObject(schema) || !isObject(schema.properties)) return schema;
+  const properties = Object.entries(schema.properties).map(([name, property]) => [
+    name,
+    isObject(property) && !Object.hasOwn(property, "description") ? { ...property, description: "" } : property,
+  ]);
+  return { ...schema, properties: Object.fromEntries(properties) };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** JSON text out of a request, parsed. Throws `invalid_request` naming the field. */

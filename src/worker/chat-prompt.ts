@@ -23,6 +23,8 @@ export type PromptRequest = Pick<
 export interface ChatPrompts {
   /** Jinja; undefined where the model has none and ChatML stands in. */
   readonly source: string | undefined;
+  /** Whether a message of the history may have several calls. */
+  readonly takesParallelCalls: boolean;
   /** The text that the model's template makes of a conversation. Throws an error that names the field. */
   render(request: PromptRequest): string;
 }
@@ -33,6 +35,7 @@ export function createChatPrompts(info: ModelInfo, chatTemplate: string | undefi
   const template = compileChatTemplate({ ...info, chatTemplate: source });
   return {
     source,
+    takesParallelCalls: template.takesParallelCalls,
     render(request) {
       if (offeredTools(request) !== undefined && !template.showsTools) {
         const param = "tools";
@@ -47,7 +50,7 @@ export function createChatPrompts(info: ModelInfo, chatTemplate: string | undefi
       }
       const variables = {
         messages: templateMessages(request.messages, template),
-        tools: templateTools(allowedTools(request)),
+        tools: templateTools(allowedTools(request), template),
         kwargs: {
           ...template.reasoningVariables(request.reasoningEffort),
           ...template.verbosityVariables(request.verbosity),

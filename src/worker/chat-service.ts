@@ -63,6 +63,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
       });
     }
     const prompt = prompts.render(request);
+    const parallel = request.parallelToolCalls ?? prompts.takesParallelCalls;
     return {
       request,
       generation,
@@ -71,7 +72,8 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
         choices: request.n ?? 1,
         maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens,
         topLogprobs: topLogprobsOf(request),
-        output: (_index, trail) => createChatAnswer({ request, format, prompt, tools, plain, streamed, trail }),
+        output: (_index, trail) =>
+          createChatAnswer({ request, format, prompt, tools, plain, streamed, parallel, trail }),
       },
     };
   }

@@ -46,6 +46,10 @@ export interface ChatTemplate {
   readonly wantsArgumentsAsText: boolean;
   /** Whether the template shows the model the request's tools. */
   readonly showsTools: boolean;
+  /** Whether the template shows only tools that are described, parameters too, as gpt-oss' and Hermes'. */
+  readonly wantsDescriptions: boolean;
+  /** Whether a message may have several calls: Llama 3's template refuses them, gpt-oss' shows the first. */
+  readonly takesParallelCalls: boolean;
   /** Where the template looks for the reasoning of an earlier message: in a member of it, or in a part of its content, as Mistral's. */
   readonly reasoningPlace: ReasoningMember | "part";
   /** Whether a message that has text and calls may have its reasoning too: gpt-oss' template refuses it. */
@@ -75,6 +79,9 @@ const chatml = `{%- for message in messages -%}
 {%- if add_generation_prompt -%}
 {{- '<|im_start|>assistant\\n' -}}
 {%- endif -%}`;
+
+/** Ids of calls as Mistral's templates demand them. */
+const probeIds = ["probe0001", "probe0002"] as const;
 
 const reservedNames = ["messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token"] as const;
 
@@ -115,25 +122,47 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   const parts: TemplateMessage = { role: "user", content: [{ type: "text", text: "loqui-probe" }] };
   if (!shows("", [user]) && !shows("", [parts])) noTools = [];
   const wantsParts = !shows("loqui-probe", [user]) && shows("loqui-probe", [parts]);
+  const callOf = (id: string, args: unknown): TemplateToolCall => ({
+    id,
+    type: "function",
+    function: { name: "probe", arguments: args },
+  });
   const calling = (args: unknown): TemplateMessage => ({
     role: "assistant",
     content: "",
-    tool_calls: [{ id: "call_000000001", type: "function", function: { name: "probe", arguments: args } }],
+    tool_calls: [callOf(probeIds[0], args)],
   });
   const wantsArgumentsAsText =
     !shows("loqui-value", [user, calling({ key: "loqui-value" })]) &&
     shows("loqui-value", [user, calling('{"key": "loqui-value"}')]);
+  const argumentsOf = (key: string) => (wantsArgumentsAsText ? JSON.stringify({ key }) : { key });
 
   const reasoningPlace = reasoningPlaceOf(source.chatTemplate ?? chatml);
   const allowsReasoningBesideCalls =
     reasoningPlace === "part" || shows("", [user, { ...calling({}), content: "a", [reasoningPlace]: "a" }]);
 
-  const probeTool = {
-    type: "function",
-    function: { name: "loqui-probe", parameters: { type: "object", properties: {} } },
-  };
   const plain: TemplateMessage = { role: "user", content: wantsParts ? [{ type: "text", text: "a" }] : "a" };
-  const showsTools = shows("loqui-probe", [plain], [probeTool]);
+  const showsTool = (description?: string) => {
+    const parameters = { type: "object", properties: { a: { type: "string", description } } };
+    const tool = { type: "function", function: { name: "loqui-probe", description, parameters } };
+    return shows("loqui-probe", [plain], [JSON.parse(JSON.stringify(tool))]);
+  };
+  const showsTools = showsTool() || showsTool("a");
+  const wantsDescriptions = showsTools && !showsTool();
+
+  const several: TemplateMessage[] = [
+    plain,
+    {
+      role: "assistant",
+      content: "",
+      tool_calls: ["loqui-first", "loqui-second"].map((value, index) =>
+        callOf(probeIds[index] ?? "", argumentsOf(value)),
+      ),
+    },
+  ];
+  // One that shows no calls at all is left alone.
+  const takesParallelCalls =
+    shows("loqui-second", several) || !shows("loqui-value", [plain, calling(argumentsOf("loqui-value"))]);
 
   const names = (variable: string) => new RegExp(`\\b${variable}\\b`).test(source.chatTemplate ?? chatml);
   const switches = ["enable_thinking", "thinking"].filter(names);
@@ -144,6 +173,8 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
     wantsParts,
     wantsArgumentsAsText,
     showsTools,
+    wantsDescriptions,
+    takesParallelCalls,
     reasoningPlace,
     allowsReasoningBesideCalls,
     reasoningVariables(effort) {

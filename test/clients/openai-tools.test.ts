@@ -10,7 +10,7 @@ let running: RunningLoqui;
 let client: OpenAI;
 let validating: ValidatingFetch;
 beforeAll(async () => {
-  running = await startWithScripts({ agent: agentScripts.agent });
+  running = await startWithScripts({ agent: agentScripts.agent, serial: agentScripts.serial });
   validating = await validatingFetch(running.url);
   client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
 });
@@ -98,6 +98,20 @@ describe("runTools", () => {
     expect(await runner.finalContent()).toBe(agentAnswer);
     expect(called).toEqual(calls);
     expect(texts.join("")).toBe(`I look.${agentAnswer}`);
+  });
+
+  it("goes on with a model whose template takes one call at a time: the answer ends with it", async () => {
+    for (const stream of [false, true] as const) {
+      const called: object[] = [];
+      const request = { model: "serial", messages, tools: runnable(called) };
+      const runner = stream
+        ? client.chat.completions.runTools({ ...request, stream })
+        : client.chat.completions.runTools(request);
+      expect(await runner.finalContent()).toBe(agentAnswer);
+      expect(called).toEqual([calls[0], calls[2]]);
+    }
+    const both = await client.chat.completions.create({ model: "serial", messages, tools, parallel_tool_calls: true });
+    expect(both.choices[0]?.message.tool_calls).toHaveLength(2);
   });
 
   it("an argument that a tool refuses is told to the model", async () => {

@@ -14,41 +14,33 @@ const toolTemplate = `{%- if tools %}<|im_start|>system
 {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
 {% if seen.rounds > 0 %}<|round_{{ seen.rounds }}|>{% endif %}{% endif %}`;
 
+/** The same, of a model that makes one call at a time, as Llama 3's. */
+const oneCallTemplate = `{%- for message in messages %}{% if (message.tool_calls or []) | length > 1 -%}
+{{ raise_exception("This model only supports single tool-calls at once!") }}
+{%- endif %}{% endfor -%}
+${toolTemplate}`;
+
+const agentReplies = {
+  reply: [
+    ...["I ", "look.", "\n<tool_call>\n", '{"name": "wea', 'ther", "arguments": {"ci', 'ty": "Os', 'lo"}}', "\n</tool"],
+    ...["_call>\n<tool_call>", '\n{"name": "weather"', ', "arguments": {"city"', ': "Bergen"', "}}\n", "</tool_call>"],
+  ],
+  replies: {
+    "<|round_1|>": ["<tool_call>", '{"name": "subtract", ', '"arguments": {"a": 12, ', '"b": 9}}', "\n</tool_call>"],
+    "<|round_2|>": ["Bergen ", "is 3 °", "C warmer", " than ", "Oslo", "."],
+  },
+};
+
 /** What {@link agentScripts}' `agent` says when all tools have answered. */
 export const agentAnswer = "Bergen is 3 °C warmer than Oslo.";
 
 /**
  * Models for clients that run tools and read structured output. `agent` calls
- * `weather` for Oslo and Bergen at once, then `subtract`, then answers; `person`
- * writes a JSON object.
+ * `weather` for Oslo and Bergen at once, then `subtract`, then answers; `serial`
+ * would too, but for its template; `person` writes a JSON object.
  */
 export const agentScripts = {
-  agent: {
-    template: toolTemplate,
-    reply: [
-      ...[
-        "I ",
-        "look.",
-        "\n<tool_call>\n",
-        '{"name": "wea',
-        'ther", "arguments": {"ci',
-        'ty": "Os',
-        'lo"}}',
-        "\n</tool",
-      ],
-      ...[
-        "_call>\n<tool_call>",
-        '\n{"name": "weather"',
-        ', "arguments": {"city"',
-        ': "Bergen"',
-        "}}\n",
-        "</tool_call>",
-      ],
-    ],
-    replies: {
-      "<|round_1|>": ["<tool_call>", '{"name": "subtract", ', '"arguments": {"a": 12, ', '"b": 9}}', "\n</tool_call>"],
-      "<|round_2|>": ["Bergen ", "is 3 °", "C warmer", " than ", "Oslo", "."],
-    },
-  },
+  agent: { template: toolTemplate, ...agentReplies },
+  serial: { template: oneCallTemplate, ...agentReplies },
   person: { reply: ['{"name":', ' "Ada",', ' "age":', " 36,", ' "tags":', " [", '"first"', "]", "}"] },
 } satisfies Record<string, Script>;

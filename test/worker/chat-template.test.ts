@@ -310,11 +310,47 @@ describe("messages", () => {
   });
 });
 
-test("tools keep the order of their schema's members", () => {
-  const parameters = '{"type": "object", "properties": {"z": {}, "a": {}}}';
-  const tool = create(ToolSchema, { tool: { case: "function", value: { name: "f", description: "d", parameters } } });
-  expect(JSON.stringify(templateTools([tool]))).toBe(
-    '[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{"z":{},"a":{}}}}}]',
-  );
-  expect(templateTools([])).toBeUndefined();
+describe("tools", () => {
+  const toolOf = (description: string | undefined, parameters: string) =>
+    create(ToolSchema, {
+      tool: { case: "function", value: { name: "f", parameters, ...(description !== undefined && { description }) } },
+    });
+  const shown = (template: string, tool: ReturnType<typeof toolOf>) =>
+    JSON.stringify(templateTools([tool], compile(template)));
+  const asJson = "{{ messages[0].content }}{% if tools %}{% for t in tools %}{{ t | tojson }}{% endfor %}{% endif %}";
+
+  test("keep the order of their schema's members", () => {
+    const parameters = '{"type": "object", "properties": {"z": {}, "a": {}}}';
+    expect(shown(asJson, toolOf("d", parameters))).toBe(
+      '[{"type":"function","function":{"name":"f","description":"d","parameters":{"type":"object","properties":{"z":{},"a":{}}}}}]',
+    );
+    expect(templateTools([], compile(asJson))).toBeUndefined();
+  });
+
+  test.each([
+    // gpt-oss', Hermes', Command R's
+    "{% if tools %}{% for t in tools %}{{ '// ' + t.function.description + t.function.name }}{% endfor %}{% endif %}",
+    "{% if tools %}{% for t in tools %}{{ t.function.name }}{% for k, p in t.function.parameters.properties.items() %}{{ p.description | trim }}{% endfor %}{% endfor %}{% endif %}",
+  ])("get empty descriptions where the template refuses those without: %s", (template) => {
+    expect(compile(template)).toMatchObject({ showsTools: true, wantsDescriptions: true });
+    const bare = toolOf(undefined, '{"type":"object","properties":{"a":{"type":"string"},"b":{"description":"B"}}}');
+    expect(shown(template, bare)).toBe(
+      '[{"type":"function","function":{"name":"f","description":"","parameters":{"type":"object","properties":{"a":{"type":"string","description":""},"b":{"description":"B"}}}}}]',
+    );
+    expect(shown(asJson, bare)).not.toContain('""');
+  });
+
+  const calls = "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}@{% endif %}{% endfor %}";
+  test.each([
+    ["shows all", "{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}", true],
+    ["shows the first", "{{ m.tool_calls[0].function | tojson }}", false],
+    [
+      "refuses several",
+      "{% if m.tool_calls | length > 1 %}{{ raise_exception('one') }}{% endif %}{{ m.tool_calls[0].function | tojson }}",
+      false,
+    ],
+    ["shows none", "", true],
+  ])("several calls in a message: a template that %s", (_, showing, takes) => {
+    expect(compile(calls.replace("@", showing)).takesParallelCalls).toBe(takes);
+  });
 });

@@ -188,7 +188,8 @@ export type CreateChatCompletionRequest = Message<"loqui.v1.CreateChatCompletion
   topLogprobs?: number | undefined;
 
   /**
-   * Whether one answer may hold several tool calls. Default true.
+   * Whether one answer may hold several tool calls. Default true, but for models
+   * whose template takes one at a time in the history.
    *
    * @generated from field: optional bool parallel_tool_calls = 21;
    */
