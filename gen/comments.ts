@@ -755,7 +755,7 @@ export const comments: ReadonlyMap<string, string> = new Map([
   ["loqui.v1.ModelParameters.n_ctx", "The context of one request, in tokens. 1 to 16,777,216. Default: the\nmodel's own, as far as memory allows."],
   ["loqui.v1.ModelParameters.sequences", "How many requests are generated at once; the KV cache has room for `n_ctx`\ntokens for each. 1 to 256. Default 4."],
   ["loqui.v1.ModelParameters.batch_size", "The most tokens evaluated in one step. 1 to 65,536. Default 512."],
-  ["loqui.v1.ModelParameters.prefill_chunk", "The most tokens of prompts evaluated in one step while others generate. 1\nto 65,536."],
+  ["loqui.v1.ModelParameters.prefill_chunk", "The most tokens of prompts evaluated in one step while others generate. 1\nto 65,536. Default: as many as take 0.15 seconds."],
   ["loqui.v1.ModelParameters.threads", "Threads to compute with. 1 to 1,024. Default: measured when the model\nloads."],
   ["loqui.v1.ModelParameters.gpu_layers", "Layers kept on a GPU. 0 is none. Default: as many as fit."],
   ["loqui.v1.ModelParameters.flash_attention", "Whether attention is computed blockwise (flash attention)."],

@@ -42,8 +42,8 @@ export interface WorkerLimits {
   readonly maxQueuedRequests: number;
   /** Prompt tokens that wait; four times what the KV cache holds where absent. */
   readonly maxQueuedTokens?: number | undefined;
-  /** Prompt tokens per decode while others generate. */
-  readonly pieceTokens: number;
+  /** Prompt tokens per decode while others generate; by the time they take where absent. */
+  readonly pieceTokens?: number | undefined;
   /** Time between two sendings of one stream, in milliseconds. */
   readonly streamIntervalMs: number;
   /** Tokens of one answer; as many as fit the context where absent. */

@@ -8,6 +8,7 @@ import type {
 } from "../engines/token-engine.ts";
 import { type ErrorFields, LoquiError } from "../errors.ts";
 import { createFairQueue, type Newcomer, type Room } from "./fair-queue.ts";
+import { createPromptBudget } from "./prompt-budget.ts";
 import { sharePieces } from "./prompt-pieces.ts";
 import { createSlotPool, heldPrefix, type Slot } from "./slots.ts";
 
@@ -88,9 +89,9 @@ export interface SchedulerLimits {
   /**
    * Prompt tokens per decode while others generate: bounds the gap between
    * their tokens. Where more prompts wait than sequences generate, as many times
-   * more. Default 128.
+   * more. Default: by the time that they take ({@link createPromptBudget}).
    */
-  readonly pieceTokens?: number;
+  readonly pieceTokens?: number | undefined;
 }
 
 /**
@@ -212,7 +213,7 @@ interface PlannedRow extends DecodeRow {
 export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): Scheduler {
   // A batch has room for a token of every generating sequence.
   const slots = createSlotPool(Math.min(engine.sequences, engine.batchSize), engine.contextLength);
-  const pieceTokens = limits.pieceTokens ?? 128;
+  const budget = createPromptBudget();
   const queue = createFairQueue<Job>();
   /** In order of admission. */
   const active: Job[] = [];
@@ -390,6 +391,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
    */
   function promptBudget(generating: number, prompts: number): number {
     if (generating === 0) return engine.batchSize;
+    const pieceTokens = limits.pieceTokens ?? budget.tokens(generating);
     return Math.min(pieceTokens * Math.max(1, Math.ceil(prompts / generating)), engine.batchSize - generating);
   }
 
@@ -480,6 +482,9 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   async function step(): Promise<void> {
     const rows = await planRows();
     if (rows.length === 0) return;
+    const startedAt = performance.now();
+    const generating = rows.filter(({ job }) => job.completionTokens > 0).length;
+    const promptTokens = rows.reduce((sum, { tokens }) => sum + tokens.length, -generating);
     let handles: LogitsHandle[][];
     try {
       handles = await engine.decode(rows);
@@ -498,6 +503,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       const evaluated = position < prompt.length && slot.length === prompt.length;
       if (evaluated && last !== undefined && maxTokens > 0) await drawAlike(job, slot, last);
     }
+    budget.note({ generating, promptTokens, ms: performance.now() - startedAt });
   }
 
   /** Has those that waited for all of a job's prompt draw their first token from its logits. */

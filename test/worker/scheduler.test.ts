@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { GrammarDeadEnd, type Sampling, type TokenLogprobs } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
 import {
@@ -302,6 +302,27 @@ describe("batches", () => {
     );
     // Three wait for one: 24 tokens a step; then two for two and one for three: 8.
     expect(promptTokens.slice(promptTokens.indexOf(24)).filter(Boolean).slice(0, 4)).toEqual([24, 24, 8, 8]);
+  });
+
+  test("without a number for them, the pieces are as large as 0.15 s allow", async () => {
+    vi.useFakeTimers({ toFake: ["performance"] });
+    try {
+      // A batch takes 20 ms, and each of its tokens 2.
+      const onDecode = () => {
+        const tokens = engine.batches.at(-1)?.reduce((sum, row) => sum + row[1], 0) ?? 0;
+        vi.advanceTimersByTime(20 + tokens * 2);
+      };
+      const { engine, scheduler } = setup({ batchSize: 512, onDecode: () => onDecode() }, { pieceTokens: undefined });
+      const first = start(scheduler, range(40), { maxTokens: 40 });
+      await decodes(3);
+      const second = start(scheduler, range(600, 100), { maxTokens: 1 });
+      await Promise.all([first.result, second.result]);
+      const pieces = engine.batches.flatMap((batch) => batch.filter(([sequence]) => sequence === 1)).map(([, n]) => n);
+      // The last is what was left, the first from the first prompt, whose 40 tokens took 2.5 ms each.
+      expect(pieces.slice(0, -1)).toEqual([51, 56, 60, 62, 63, 63, 63, 63, 63]);
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   test("many at once all get the text that they would get alone", async () => {

@@ -394,7 +394,7 @@ export type ModelParameters = Message<"loqui.v1.ModelParameters"> & {
 
   /**
    * The most tokens of prompts evaluated in one step while others generate. 1
-   * to 65,536.
+   * to 65,536. Default: as many as take 0.15 seconds.
    *
    * @generated from field: optional uint32 prefill_chunk = 4;
    */

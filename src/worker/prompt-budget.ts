@@ -1,0 +1,62 @@
+/** Says how many prompt tokens a step may take beside sequences that generate. */
+export interface PromptBudget {
+  /** Prompt tokens for a step in which so many sequences generate, at least one. */
+  tokens(generating: number): number;
+  /** Learns from a step how long its tokens took. */
+  note(step: TimedStep): void;
+}
+
+/** What a step held, and the time from its beginning to its last draw. */
+export interface TimedStep {
+  readonly generating: number;
+  readonly promptTokens: number;
+  readonly ms: number;
+}
+
+/** How long a step with a piece of a prompt should take. What it draws is sent up to 50 ms later besides. */
+const stepMs = 150;
+
+/** Fewer take hardly less time: the weights are read for one token as for all. */
+const leastTokens = 16;
+
+/** Before any prompt has been timed. */
+const firstTokens = 64;
+
+/**
+ * A budget by time: a token of a prompt takes a tenth of a millisecond on a GPU
+ * and ten on a slow processor, and a gap between tokens is noticed in
+ * milliseconds. A step takes {@link stepMs}, or twice as long as it would
+ * without the piece where that is more: many who generate must not starve those
+ * who wait. Times are averaged over the last few steps, as positions far back
+ * in a prompt take longer than the first ones.
+ */
+export function createPromptBudget(): PromptBudget {
+  /** Of the last steps without prompts. */
+  let plain = { generating: 1, ms: 0 };
+  /** Of one prompt token. */
+  let tokenMs: number | undefined;
+
+  const plainMs = (generating: number) =>
+    generating === 0 ? 0 : plain.ms * Math.max(1, generating / plain.generating);
+
+  return {
+    tokens(generating) {
+      if (tokenMs === undefined) return firstTokens;
+      const without = plainMs(generating);
+      return Math.max(leastTokens, Math.floor(Math.max(stepMs - without, without) / tokenMs));
+    },
+    note({ generating, promptTokens, ms }) {
+      if (promptTokens === 0) {
+        plain = { generating, ms: plain.generating === generating ? mean(plain.ms, ms) : ms };
+      } else if (promptTokens >= leastTokens) {
+        const measured = Math.max(ms - plainMs(generating), ms / 16) / promptTokens;
+        tokenMs = tokenMs === undefined ? measured : mean(tokenMs, measured);
+      }
+    },
+  };
+}
+
+/** Half of it the newest. */
+function mean(before: number, newest: number): number {
+  return (before + newest) / 2;
+}
