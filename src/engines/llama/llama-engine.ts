@@ -16,6 +16,7 @@ import { createDry, type Dry } from "./dry.ts";
 import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
 import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
+import { orderRows } from "./row-order.ts";
 import { chooseThreads, threadCounts } from "./threads.ts";
 import { bytesBehind, createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
 
@@ -211,9 +212,7 @@ class LlamaEngine implements TokenEngine {
     if (this.#busy !== undefined) throw new Error("decode is not reentrant");
     this.#checkRows(rows);
     this.#decodes += 1;
-    // llama.cpp computes rows together only while their sequence ids go up one by one
-    // (llama_batch_allocr::split_equal with `sequential`): 16 shuffled rows took 70 ms instead of 42.
-    const ordered = rows.map((row, place) => ({ row, place })).sort((a, b) => a.row.sequence - b.row.sequence);
+    const ordered = orderRows(rows);
     const indexes = await this.#alone(() => this.#context.decode(ordered.map(({ row }) => row)));
     for (const row of rows) this.#held[row.sequence] = row.position + row.tokens.length;
     const handles: LogitsHandle[][] = rows.map(() => []);
