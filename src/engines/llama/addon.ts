@@ -136,7 +136,15 @@ export const vocabularyType = {
 export type VocabularyType = (typeof vocabularyType)[keyof typeof vocabularyType];
 
 /** `llama_token_attr` in llama.h. */
-export const tokenAttribute = { unknown: 1, normal: 4, control: 8, userDefined: 16, byte: 32 } as const;
+export const tokenAttribute = {
+  unknown: 1,
+  normal: 4,
+  control: 8,
+  userDefined: 16,
+  byte: 32,
+  /** White space after it is left out. */
+  stripsRight: 256,
+} as const;
 
 /** The version of node-llama-cpp whose addon this file was written against. */
 export const supportedVersion = "3.22.1";

@@ -19,6 +19,7 @@ import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "
 import { orderRows } from "./row-order.ts";
 import { chooseThreads, threadCounts } from "./threads.ts";
 import { bytesBehind, createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
+import { createTokenizer, type Tokenizer } from "./tokenize.ts";
 
 /** How a GGUF model is to be run. */
 export interface LlamaOptions {
@@ -116,6 +117,7 @@ class LlamaEngine implements TokenEngine {
   readonly #context: LlamaContext;
   readonly #window: number | undefined;
   readonly #bytes: TokenBytes;
+  readonly #tokenize: Tokenizer;
   readonly #added: AddedTokens;
   /** Cells that each sequence holds. */
   readonly #held: number[];
@@ -139,13 +141,14 @@ class LlamaEngine implements TokenEngine {
     this.#window = shape.window;
     this.#bytes = createTokenBytes(model);
     this.#probes = createProbePool(() => model.createProbe(), probes);
+    this.#tokenize = createTokenizer(model, info.vocabularySize);
     this.#added = shape.added;
     this.#held = new Array(shape.sequences).fill(0);
   }
 
   tokenize(text: string, parseSpecial: boolean, addSpecial = false): Uint32Array {
     this.#checkOpen();
-    const tokens = this.#model.tokenize(text, parseSpecial);
+    const tokens = this.#tokenize(text, parseSpecial);
     return addSpecial ? Uint32Array.from([...this.#added.before, ...tokens, ...this.#added.after]) : tokens;
   }
 
