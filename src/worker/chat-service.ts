@@ -98,7 +98,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
   async function streamChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
     const { request, generation, options } = prepare(bytes, call, true);
     const forms = chunkForms(answerOf(request, "chat.completion.chunk"));
-    return streamChoices(generation, options, forms, request.streamOptions, call);
+    return streamChoices(generation, options, forms, request, call);
   }
 
   /** What all messages of one answer have in common. */
@@ -127,13 +127,12 @@ function topLogprobsOf({ logprobs, topLogprobs = 0 }: CreateChatCompletionReques
 function chunkForms(common: MessageInitShape<typeof ChatCompletionChunkSchema>): ChunkForms<ChatAnswer, ChatPiece> {
   const encode = chunkEncoder(ChatCompletionChunkSchema, common);
   return {
-    opening: (index) => encode({ choices: [{ index, delta: { role: ChatRole.ASSISTANT, content: "" } }] }),
-    delta: (index, piece) => encode({ choices: [{ index, ...piece }] }),
-    end: (choice, timings) =>
-      encode({
-        choices: [{ index: choice.index, delta: {}, finishReason: finishReasonOf(choice) }],
-        ...(timings !== undefined && { timings }),
-      }),
+    opening: (index, extras) =>
+      encode({ choices: [{ index, delta: { role: ChatRole.ASSISTANT, content: "" } }], ...extras }),
+    delta: (index, piece, extras) => encode({ choices: [{ index, ...piece }], ...extras }),
+    nothing: (index, extras) => encode({ choices: [{ index, delta: {} }], ...extras }),
+    end: (choice, extras) =>
+      encode({ choices: [{ index: choice.index, delta: {}, finishReason: finishReasonOf(choice) }], ...extras }),
     usage: ({ usage, timings }) => encode({ choices: [], usage, timings }),
   };
 }

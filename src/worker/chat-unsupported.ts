@@ -22,12 +22,6 @@ const forAll: readonly Unsupported<GenerationRequest>[] = [
   { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
   { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
   { param: "priority", asked: (r) => (r.priority ?? 0) !== 0 },
-  { param: "timings_per_token", asked: (r) => r.timingsPerToken === true },
-  { param: "return_progress", asked: (r) => r.returnProgress === true },
-  {
-    param: "stream_options.continuous_usage_stats",
-    asked: (r) => r.streamOptions?.continuousUsageStats === true,
-  },
 ];
 
 const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [

@@ -13,9 +13,15 @@ import { createStructureCompiler } from "./chat-structure.ts";
 import { createTokenTrail, type TokenTrail } from "./logprobs.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
 import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
-import { checkPromptFits, type Generation, type GenerationResult, type Scheduler } from "./scheduler.ts";
+import {
+  checkPromptFits,
+  type Generation,
+  type GenerationResult,
+  type GenerationTotals,
+  type Scheduler,
+} from "./scheduler.ts";
 import { createStopScanner } from "./stop-strings.ts";
-import { timingsOf, totalsOf, usageOf } from "./totals.ts";
+import { type ChoiceTotals, timingsOf, totalsOf, usageOf } from "./totals.ts";
 
 export interface GeneratorOptions {
   readonly engine: TokenEngine;
@@ -47,14 +53,13 @@ export interface ChoiceOutput<Delta> {
 }
 
 /** A choice that has ended. */
-export interface Choice<Output, Delta> {
+export interface Choice<Output, Delta> extends ChoiceTotals {
   /** Its number in the answer, from 0: that of its prompt times the choices of each, and its own. */
   readonly index: number;
   readonly output: Output;
   /** What came after its last token. */
   readonly rest: readonly Delta[];
   readonly result: GenerationResult;
-  readonly reasoningTokens: number;
 }
 
 /** What to generate, and who is told of it. */
@@ -63,14 +68,16 @@ export interface ChoicesOptions<Output, Delta> {
   readonly prompts: readonly Uint32Array[];
   /** Choices for each prompt. */
   readonly choices: number;
-  /** Tokens of one choice; what the context leaves where undefined. */
+  /** Tokens of one choice; what the context leaves where undefined or −1. */
   readonly maxTokens: number | undefined;
   /** Lists the log-probability of each token, beside this many of the likeliest; none where undefined. */
   readonly topLogprobs?: number | undefined;
   /** Makes the output of the choice with this index. The trail is there where log-probabilities are wanted. */
   readonly output: (index: number, trail: TokenTrail | undefined) => Output;
   /** Takes what is new with each token of a choice, perhaps nothing. */
-  readonly onDeltas?: (index: number, deltas: readonly Delta[]) => void;
+  readonly onDeltas?: (index: number, deltas: readonly Delta[], soFar: () => ChoiceTotals) => void;
+  /** Takes how far the prompt of a choice is evaluated: see `Generation.onPrompt`. */
+  readonly onPrompt?: (index: number, processed: number, soFar: GenerationTotals) => void;
   /** Takes each choice as it ends, in any order. */
   readonly onEnd?: (choice: Choice<Output, Delta>) => void;
 }
@@ -150,6 +157,8 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
             begun = true;
           };
 
+          const { maxTokens = -1 } = options;
+          const most = maxTokens === -1 ? contextLength : maxTokens;
           const choices: Choice<Output, Delta>[] = [];
 
           function generation(prompt: Uint32Array, index: number): Generation {
@@ -162,12 +171,18 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
             return {
               prompt,
               sampling: { ...sampling, seed: choiceSeed(request.seed, index % options.choices) },
-              maxTokens: Math.min(options.maxTokens ?? contextLength, maxOutputTokens ?? contextLength),
+              maxTokens: Math.min(most, maxOutputTokens ?? contextLength),
               tenant: call.tenant,
               cacheScope,
               ignoreEos: request.ignoreEos ?? false,
               topLogprobs: options.topLogprobs,
-              onToken(token, logprobs) {
+              ...(options.onPrompt !== undefined && {
+                onPrompt(processed, soFar) {
+                  begin();
+                  options.onPrompt?.(index, processed, soFar);
+                },
+              }),
+              onToken(token, logprobs, soFar) {
                 begin();
                 const stopped = stopTokens.has(token);
                 if (stopped && !keepStop) return "stop";
@@ -175,7 +190,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 trail?.push(token, logprobs, text);
                 const deltas = output.push(scanner.push(text));
                 if (output.thinking) reasoningTokens += 1;
-                options.onDeltas?.(index, deltas);
+                options.onDeltas?.(index, deltas, () => ({ result: soFar(), reasoningTokens }));
                 return !stopped && scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
               },
               onEnd(result) {

@@ -107,8 +107,8 @@ const generationFields = {
   cachePrompt: honoured("backends/worker/worker-backend"),
   cacheSalt: honoured("backends/worker/worker-backend"),
   priority: refused("other than 0"),
-  timingsPerToken: refused("true"),
-  returnProgress: refused("true"),
+  timingsPerToken: honoured(effects),
+  returnProgress: honoured(effects),
   extra: members,
 } as const satisfies Partial<FieldTable<CreateChatCompletionRequest>> & Partial<FieldTable<CreateCompletionRequest>>;
 
@@ -177,7 +177,7 @@ export const requestFields = new Map<string, FieldTable>(
     StreamOptions: {
       includeUsage: honoured("clients/openai-sdk"),
       includeObfuscation: { kind: "ignored", asks: asked },
-      continuousUsageStats: refused("true"),
+      continuousUsageStats: honoured(effects),
     } satisfies FieldTable<StreamOptions>,
     ChatMessage: {
       role: honoured(template),

@@ -31,7 +31,9 @@ export interface Generation {
    * generation; forced ones too, which have no log-probabilities: nobody has
    * evaluated what is before them yet.
    */
-  onToken(token: number, logprobs: TokenLogprobs | undefined): Steering;
+  onToken(token: number, logprobs: TokenLogprobs | undefined, soFar: () => GenerationTotals): Steering;
+  /** Called when the evaluation of its prompt begins, and after each piece of it; `processed` counts what is cached too. */
+  onPrompt?(processed: number, soFar: GenerationTotals): void;
   /**
    * Called once per token of the prompt but the first, in order, before
    * `onToken`; only beside `topLogprobs`. The prompt is evaluated in small pieces
@@ -53,10 +55,14 @@ export type Steering =
   /** From the next token on these biases hold. */
   | { readonly logitBias: ReadonlyMap<number, number> };
 
-/** How a generation ended and what it took. Times are in milliseconds. */
-export interface GenerationResult {
+/** How a generation ended and what it took. */
+export interface GenerationResult extends GenerationTotals {
   /** The model ended it, it was long enough, or `onToken` stopped it. */
   readonly reason: "eos" | "length" | "stopped";
+}
+
+/** What a generation took, to its end or so far. Times are in milliseconds. */
+export interface GenerationTotals {
   readonly promptTokens: number;
   /** Tokens of the prompt that it didn't evaluate: their KV cells were there, or another generation's were copied. */
   readonly cachedTokens: number;
@@ -172,6 +178,7 @@ interface Job {
   next: Uint32Array;
   /** Resolved or rejected; the slot is given back before the next decode. */
   settled: boolean;
+  soFar(): GenerationTotals;
   finish(reason: GenerationResult["reason"]): void;
   fail(error: unknown): void;
 }
@@ -315,6 +322,16 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     queue.charge(job.tenant, -cachedTokens);
     job.sampler = engine.createSampler(sampling, prompt);
     job.startedAt = performance.now();
+    tellProgress(job, cachedTokens);
+  }
+
+  function tellProgress(job: Job, processed: number): void {
+    if (job.settled || job.completionTokens > 0) return;
+    try {
+      job.generation.onPrompt?.(processed, job.soFar());
+    } catch (error) {
+      job.fail(asLoquiError(error));
+    }
   }
 
   /** Starts a job behind one that has just evaluated the same prompt. False where the memory can't copy. */
@@ -454,7 +471,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       job.completionTokens += 1;
       queue.charge(job.tenant, generatedTokenWeight);
       const isEnd = ends(job, taken);
-      const steering = isEnd ? "stop" : generation.onToken(taken, i === 0 ? logprobs : undefined);
+      const steering = isEnd ? "stop" : generation.onToken(taken, i === 0 ? logprobs : undefined, job.soFar);
       if (steering === "stop" || job.completionTokens >= most) {
         job.finish(isEnd ? "eos" : steering === "stop" ? "stopped" : "length");
         return;
@@ -495,6 +512,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       slot.cells.set(tokens, position);
       slot.length = position + tokens.length;
       if (job.completionTokens > 0) job.next = job.next.subarray(tokens.length);
+      tellProgress(job, slot.length);
     }
     await Promise.all(rows.map((row, index) => follow(row, handles[index] ?? [])));
     for (const [index, { job, slot, position }] of rows.entries()) {
@@ -563,14 +581,11 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       completionTokens: 0,
       next: new Uint32Array(1),
       settled: false,
-      finish(reason) {
-        if (!settleOnce()) return;
+      soFar() {
         const now = performance.now();
         const startedAt = job.startedAt ?? now;
         const firstTokenAt = job.firstTokenAt ?? now;
-        meanServiceMs += (now - startedAt - meanServiceMs) / 8;
-        settle.resolve({
-          reason,
+        return {
           promptTokens: generation.prompt.length,
           cachedTokens: job.cachedTokens,
           completionTokens: job.completionTokens,
@@ -578,7 +593,13 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
           promptMs: firstTokenAt - startedAt,
           firstTokenMs: firstTokenAt - job.arrivedAt,
           generationMs: now - firstTokenAt,
-        });
+        };
+      },
+      finish(reason) {
+        if (!settleOnce()) return;
+        const totals = job.soFar();
+        meanServiceMs += (totals.promptMs + totals.generationMs - meanServiceMs) / 8;
+        settle.resolve({ reason, ...totals });
       },
       fail(error) {
         if (!settleOnce()) return;

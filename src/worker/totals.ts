@@ -1,11 +1,11 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CompletionUsageSchema, TimingsSchema } from "../../gen/loqui/v1/chat_pb.ts";
 import type { CallTotals } from "./method.ts";
-import type { GenerationResult } from "./scheduler.ts";
+import type { GenerationTotals } from "./scheduler.ts";
 
-/** What is known of a choice that has ended. */
-interface Ended {
-  readonly result: GenerationResult;
+/** What a choice took, to its end or so far. */
+export interface ChoiceTotals {
+  readonly result: GenerationTotals;
   readonly reasoningTokens: number;
 }
 
@@ -15,7 +15,7 @@ interface Ended {
  * others have what that one evaluated. Times go from the first to happen to the
  * last: the choices of a request are generated side by side.
  */
-export function totalsOf(choices: readonly Ended[], perPrompt: number): CallTotals {
+export function totalsOf(choices: readonly ChoiceTotals[], perPrompt: number): CallTotals {
   const results = choices.map(({ result }) => result);
   const prompts = results.filter((_, index) => index % perPrompt === 0);
   const firstTokenMs = Math.min(...results.map((result) => result.firstTokenMs));
@@ -30,7 +30,10 @@ export function totalsOf(choices: readonly Ended[], perPrompt: number): CallTota
   };
 }
 
-export function usageOf(choices: readonly Ended[], perPrompt: number): MessageInitShape<typeof CompletionUsageSchema> {
+export function usageOf(
+  choices: readonly ChoiceTotals[],
+  perPrompt: number,
+): MessageInitShape<typeof CompletionUsageSchema> {
   const { promptTokens, cachedTokens, completionTokens } = totalsOf(choices, perPrompt);
   const reasoningTokens = sum(choices.map((choice) => choice.reasoningTokens));
   return {
@@ -42,7 +45,7 @@ export function usageOf(choices: readonly Ended[], perPrompt: number): MessageIn
   };
 }
 
-export function timingsOf(choices: readonly Ended[], perPrompt: number): MessageInitShape<typeof TimingsSchema> {
+export function timingsOf(choices: readonly ChoiceTotals[], perPrompt: number): MessageInitShape<typeof TimingsSchema> {
   const { promptTokens, cachedTokens, completionTokens, generationMs } = totalsOf(choices, perPrompt);
   const promptMs = sum(choices.filter((_, index) => index % perPrompt === 0).map(({ result }) => result.promptMs));
   const promptN = promptTokens - cachedTokens;

@@ -94,7 +94,12 @@ describe("wrong requests", () => {
     ["temperature as text", `${head},"temperature":"hot"}`, "temperature", "expected a number, got a string"],
     ["n as a fraction", `${head},"n":1.5}`, "n", "1.5 is not an integer"],
     ["a negative n", `${head},"n":-1}`, "n", "-1 is below the minimum 0"],
-    ["endless tokens", `${head},"max_tokens":-1}`, "max_tokens", "-1 is below the minimum 0"],
+    [
+      "too few tokens",
+      `${head},"max_tokens":-2147483649}`,
+      "max_tokens",
+      "-2147483649 is below the minimum -2147483648",
+    ],
     [
       "a seed beyond 64 bits",
       `${head},"seed":9223372036854775808}`,

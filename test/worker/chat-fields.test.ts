@@ -11,10 +11,12 @@ const qwen =
 
 let running: RunningLoqui;
 beforeAll(async () => {
-  running = await startWithScripts({
-    plain: { reply: ["one", " two", " three", " four"], controls: ["<|note|>"] },
-    thinker: { reply: ["Hm", "m.", "</think>", "So"], template: qwen },
-  });
+  const plain = { reply: ["one", " two", " three", " four"], controls: ["<|note|>"] };
+  running = await startWithScripts(
+    { plain, thinker: { reply: ["Hm", "m.", "</think>", "So"], template: qwen }, small: plain },
+    {},
+    { small: { n_ctx: 64 } },
+  );
 });
 afterAll(() => running[Symbol.asyncDispose]());
 
@@ -40,7 +42,20 @@ const ask = (body: object): Promise<Answer> =>
   post("/v1/chat/completions", { model: "plain", messages, temperature: 0, ...body });
 
 interface Chunk {
-  readonly choices: readonly { delta: { content?: string } }[];
+  readonly choices: readonly {
+    index: number;
+    delta: { role?: string; content?: string };
+    finish_reason: string | null;
+  }[];
+  readonly usage?: { prompt_tokens: number; completion_tokens: number; total_tokens: number };
+  readonly timings?: {
+    cache_n: number;
+    prompt_n: number;
+    prompt_ms: number;
+    predicted_n: number;
+    predicted_ms: number;
+  };
+  readonly prompt_progress?: { total: number; cache: number; processed: number; time_ms: number };
 }
 
 /** The chunks of a streamed answer. */
@@ -125,4 +140,93 @@ describe("continuing the last message", () => {
 test("a verbosity that the template doesn't know is refused by name", async () => {
   expect((await ask({ verbosity: "low" })).error).toMatchObject({ param: "verbosity", code: "unsupported" });
   expect(textOf(await ask({ verbosity: "medium" }))).toBe("one two three four");
+});
+
+describe("what a stream says beside the answer", () => {
+  test("the usage so far, with every chunk of a choice", async () => {
+    const stream_options = { include_usage: true, continuous_usage_stats: true };
+    const chunks = await chunksOf({ stream_options, n: 2, max_tokens: 3 });
+    const last = chunks.at(-1);
+    expect(last?.choices).toEqual([]);
+    expect(last?.usage).toMatchObject({ completion_tokens: 6 });
+    for (const index of [0, 1]) {
+      const said = chunks.filter(({ choices }) => choices[0]?.index === index);
+      expect(said.map(({ usage }) => usage?.completion_tokens)).toEqual([1, 1, 2, 3, 3]);
+      expect(new Set(said.map(({ usage }) => usage?.prompt_tokens))).toEqual(new Set([last?.usage?.prompt_tokens]));
+    }
+  });
+
+  test("the usage so far without the usage is refused by name", async () => {
+    const answer = await post("/v1/chat/completions", {
+      model: "plain",
+      messages,
+      stream: true,
+      stream_options: { continuous_usage_stats: true },
+    });
+    expect(answer.error).toMatchObject({ param: "stream_options.continuous_usage_stats" });
+  });
+
+  test("the timings with every chunk", async () => {
+    const chunks = await chunksOf({ timings_per_token: true });
+    expect(chunks.map(({ timings }) => timings?.predicted_n)).toEqual([1, 1, 2, 3, 4, 5]);
+    const times = chunks.map(({ timings }) => timings?.predicted_ms ?? Number.NaN);
+    expect(times.every((time, index) => time >= (times[index - 1] ?? 0))).toBe(true);
+    const { cache_n = 0, prompt_n = 0, prompt_ms = 0 } = chunks[0]?.timings ?? {};
+    expect(cache_n + prompt_n).toBeGreaterThan(0);
+    expect(prompt_ms).toBeGreaterThan(0);
+    expect(chunks.every(({ timings }) => timings?.prompt_ms === prompt_ms)).toBe(true);
+    const plain = await chunksOf({});
+    expect(plain.map(({ timings }) => timings !== undefined)).toEqual([false, false, false, false, false, true]);
+  });
+
+  test("how far the prompt is evaluated, before the first token", async () => {
+    const content = "A prompt of more than two batches. ".repeat(40);
+    const body = { messages: [{ role: "user", content }], return_progress: true };
+    const chunks = await chunksOf(body);
+    expect(chunks[0]?.choices[0]?.delta.role).toBe("assistant");
+    const progress = chunks.flatMap((chunk) => chunk.prompt_progress ?? []);
+    expect(chunks.slice(1, 1 + progress.length).every((chunk) => chunk.prompt_progress !== undefined)).toBe(true);
+    const { total = 0, cache = 0 } = progress[0] ?? {};
+    expect(total).toBeGreaterThan(1400);
+    expect(cache).toBeLessThan(100);
+    expect(progress.map(({ processed }) => processed)).toEqual([cache, cache + 512, cache + 1024, total]);
+    expect(progress.every((each, index) => each.time_ms >= (progress[index - 1]?.time_ms ?? 0))).toBe(true);
+    expect(streamedText(chunks)).toBe("one two three four");
+    expect(chunks[1]?.timings).toBeUndefined();
+
+    const again = (await chunksOf(body)).flatMap((chunk) => chunk.prompt_progress ?? []);
+    expect(again).toMatchObject([
+      { total, cache: total - 1, processed: total - 1 },
+      { total, cache: total - 1, processed: total },
+    ]);
+    expect(textOf(await ask(body))).toBe("one two three four");
+  });
+
+  test("timings and usage with the progress of the prompt: what is evaluated so far", async () => {
+    const content = "A prompt of two batches, which nobody had before. ".repeat(18);
+    const chunks = await chunksOf({
+      messages: [{ role: "user", content }],
+      return_progress: true,
+      timings_per_token: true,
+      stream_options: { include_usage: true, continuous_usage_stats: true },
+    });
+    const progress = chunks.filter((chunk) => chunk.prompt_progress !== undefined);
+    expect(progress).toHaveLength(3);
+    for (const { prompt_progress, timings, usage } of progress) {
+      const { processed = 0, cache = 0 } = prompt_progress ?? {};
+      expect(timings).toMatchObject({ cache_n: cache, prompt_n: processed - cache, predicted_n: 0, predicted_ms: 0 });
+      expect(usage).toMatchObject({ prompt_tokens: processed, completion_tokens: 0 });
+    }
+    expect(chunks.every(({ usage }) => usage !== undefined)).toBe(true);
+  });
+});
+
+test("an answer without a limit of its own", async () => {
+  const { choices, usage } = await ask({ model: "small", max_tokens: -1, ignore_eos: true });
+  expect(choices[0]?.finish_reason).toBe("length");
+  expect(usage.prompt_tokens + usage.completion_tokens).toBe(64);
+  expect((await ask({ model: "small", max_completion_tokens: -1, max_tokens: 2 })).usage.completion_tokens).toBe(5);
+  expect((await ask({ model: "small", n_predict: -1 })).usage.completion_tokens).toBe(5);
+  expect((await ask({ model: "small", max_tokens: 0 })).usage).toMatchObject({ completion_tokens: 0 });
+  expect((await ask({ max_tokens: -2 })).error).toMatchObject({ param: "max_tokens" });
 });

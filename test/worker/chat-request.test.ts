@@ -49,9 +49,6 @@ describe("what can't be done is refused by name", () => {
     ["moderation", { moderation: {} }],
     ["retrieval", { retrieval: {} }],
     ["priority", { priority: -1 }],
-    ["timings_per_token", { timingsPerToken: true }],
-    ["return_progress", { returnProgress: true }],
-    ["stream_options.continuous_usage_stats", { streamOptions: { continuousUsageStats: true } }],
   ];
 
   test.each(cases)("%s", (param, init) => {
@@ -85,7 +82,9 @@ describe("what can't be done is refused by name", () => {
         includeStopStrInOutput: true,
         modalities: [OutputModality.TEXT],
         priority: 0,
-        streamOptions: { includeUsage: true, includeObfuscation: false },
+        timingsPerToken: true,
+        returnProgress: true,
+        streamOptions: { includeUsage: true, includeObfuscation: false, continuousUsageStats: true },
         user: "u",
         metadata: { a: "b" },
         promptCacheKey: "k",

@@ -157,8 +157,12 @@ describe("answers", () => {
   });
 
   test.each([
-    { rest: { n: 2 }, kind: "unsupported", param: "n", message: "`n` above 1 is not supported yet by this model" },
-    { rest: { logprobs: true }, kind: "unsupported", param: "logprobs" },
+    {
+      rest: { typicalP: 0.5 },
+      kind: "unsupported",
+      param: "typical_p",
+      message: "`typical_p` is not supported yet by this model",
+    },
     { rest: { grammar: 'root ::= "x"' }, kind: "unsupported", param: "grammar" },
     { rest: { tools: [{ tool: { case: "function", value: { name: "f" } } }] }, kind: "unsupported", param: "tools" },
     { rest: { chatTemplateKwargs: "[1]" }, kind: "invalid_request", param: "chat_template_kwargs" },
