@@ -185,3 +185,15 @@ describe.each(providers)("%s", (_, model) => {
     expect(text).toBe("on ");
   });
 });
+
+it("@ai-sdk/openai has the log-probabilities", async () => {
+  const model = createOpenAI({ baseURL, apiKey: "none", fetch: fetching }).chat("hello");
+  const { providerMetadata } = await generateText({
+    model,
+    prompt,
+    providerOptions: { openai: { logprobs: 2 } },
+    maxRetries: 0,
+  });
+  const { logprobs } = providerMetadata?.openai ?? {};
+  expect(logprobs).toHaveLength(10);
+});

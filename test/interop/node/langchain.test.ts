@@ -84,6 +84,13 @@ describe("@langchain/openai", () => {
     expect(whole.usage_metadata).toMatchObject({ output_tokens: 11 });
   });
 
+  it("several choices, with log-probabilities", async () => {
+    const { generations } = await chat("hello", { n: 2, logprobs: true, topLogprobs: 2 }).generate([[question]]);
+    expect(generations[0]?.map(({ text }) => text)).toEqual([helloReply, helloReply]);
+    const metadata = (await chat("hello", { logprobs: true }).invoke(question)).response_metadata;
+    expect(metadata).toMatchObject({ logprobs: { content: expect.arrayContaining([expect.anything()]) } });
+  });
+
   it("batch answers all", async () => {
     const answers = await chat("hello").batch(Array.from({ length: 8 }, (_, i) => `Question ${i}`));
     expect(answers.map(({ text }) => text)).toEqual(Array(8).fill(helloReply));

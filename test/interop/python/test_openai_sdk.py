@@ -75,6 +75,35 @@ def test_cached_tokens(client):
     assert usage.prompt_tokens_details.cached_tokens == usage.prompt_tokens - 1
 
 
+def test_choices(client):
+    answer = client.chat.completions.create(model="hello", messages=QUESTION, n=3)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2]
+    assert [choice.message.content for choice in answer.choices] == [HELLO] * 3
+    assert answer.usage.completion_tokens == 33
+
+
+def test_streamed_choices(client):
+    with client.chat.completions.stream(model="hello", messages=QUESTION, n=2) as stream:
+        final = stream.get_final_completion()
+    assert [choice.message.content for choice in final.choices] == [HELLO] * 2
+
+
+def test_logprobs(client):
+    answer = client.chat.completions.create(model="hello", messages=QUESTION, logprobs=True, top_logprobs=3)
+    tokens = answer.choices[0].logprobs.content
+    assert bytes(byte for token in tokens for byte in token.bytes).decode() == HELLO
+    assert all(-1e-6 < token.logprob <= 0 and len(token.top_logprobs) == 3 for token in tokens)
+
+
+def test_streamed_logprobs(client):
+    options = {"model": "hello", "messages": QUESTION, "logprobs": True, "top_logprobs": 1}
+    with client.chat.completions.stream(**options) as stream:
+        content = [token for event in stream if event.type == "logprobs.content.delta" for token in event.content]
+        final = stream.get_final_completion()
+    assert content == final.choices[0].logprobs.content
+    assert bytes(byte for token in content for byte in token.bytes).decode() == HELLO
+
+
 def test_models(client):
     ids = [model.id for model in client.models.list()]
     assert {"hello", "endless", "small"} <= set(ids)
