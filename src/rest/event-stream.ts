@@ -102,8 +102,17 @@ export const eventStreamHeaders = {
   "x-accel-buffering": "no",
 } as const;
 
+/** What ends a line, by the standard or for readers such as Python's `splitlines`. */
+const lineEnds = /[\r\n\u0085\u2028\u2029]/;
+
 function frame(json: string, name: string | undefined): string {
-  // Text of a raw_json field keeps its line breaks; between JSON tokens a space is the same.
-  const data = json.includes("\n") || json.includes("\r") ? json.replace(/[\r\n]+/g, " ") : json;
+  const data = lineEnds.test(json) ? oneLine(json) : json;
   return name === undefined ? `data: ${data}\n\n` : `event: ${name}\ndata: ${data}\n\n`;
+}
+
+function oneLine(json: string): string {
+  // Text of a raw_json field keeps its line breaks; between JSON tokens a space is the same. The others stand in strings.
+  return json
+    .replace(/[\r\n]+/g, " ")
+    .replace(/[\u0085\u2028\u2029]/g, (end) => `\\u${end.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

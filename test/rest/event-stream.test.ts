@@ -74,7 +74,7 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
       chunks = async function* () {
         yield chunk([{ delta: { role: ChatRole.ASSISTANT, content: "" } }]);
         yield chunk();
-        yield chunk([{ delta: { content: "line\nbreak ü 🦙" } }]);
+        yield chunk([{ delta: { content: "line\nbreak\u2028\u2029\u0085 ü 🦙" } }]);
         yield chunk([{ delta: {}, finishReason: FinishReason.STOP }]);
         yield create(ChatCompletionChunkSchema, {
           id: "c",
@@ -98,7 +98,7 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
         [
           `data: ${head}{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null,"logprobs":null}]}`,
           `data: ${head}{"index":0,"delta":{"content":"hi"},"finish_reason":null,"logprobs":null}]}`,
-          `data: ${head}{"index":0,"delta":{"content":"line\\nbreak ü 🦙"},"finish_reason":null,"logprobs":null}]}`,
+          `data: ${head}{"index":0,"delta":{"content":"line\\nbreak\\u2028\\u2029\\u0085 ü 🦙"},"finish_reason":null,"logprobs":null}]}`,
           `data: ${head}{"index":0,"delta":{},"finish_reason":"stop","logprobs":null}]}`,
           `data: ${head}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}`,
           "data: [DONE]",
