@@ -174,6 +174,13 @@ export interface DrySampling {
   readonly breakers: readonly string[];
 }
 
+/** Tokens that stand before the text before a gap, before the text after it, and before what fills it. */
+export interface FillInTokens {
+  readonly prefix: number;
+  readonly suffix: number;
+  readonly middle: number;
+}
+
 /** What a loaded model says of itself. */
 export interface ModelInfo {
   /** The model's own architecture name, e.g. `llama`. */
@@ -196,6 +203,8 @@ export interface ModelInfo {
   readonly eosToken: string;
   /** Whether a prompt that is not a template's output begins with the beginning-of-sequence token. */
   readonly addBos: boolean;
+  /** Undefined where the model was not trained to fill in the middle. */
+  readonly fillIn: FillInTokens | undefined;
   /** From the metadata: SPDX name or the model's own words. */
   readonly license: string | undefined;
   readonly description: string | undefined;

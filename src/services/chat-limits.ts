@@ -3,7 +3,7 @@ import { LoquiError } from "../errors.ts";
 
 /** What one request may ask a model for. The schema has bounds of its own, which no setting raises. */
 export interface ChatLimits {
-  /** Answers to one prompt: `n`, `best_of`. */
+  /** Answers to one request: `n`, `best_of`, times its prompts. */
   readonly maxChoices: number;
   /** Tokens of one answer. */
   readonly maxOutputTokens: number;
@@ -24,9 +24,18 @@ export function checkChatLimits(request: Request, limits: ChatLimits): void {
     throw new LoquiError("invalid_request", message, { param, code: "limit_exceeded" });
   };
   check("n", request.n, limits.maxChoices);
-  if (!chat) check("best_of", request.bestOf, limits.maxChoices);
+  if (!chat) {
+    check("best_of", request.bestOf, limits.maxChoices);
+    const each = request.bestOf ?? request.n ?? 1;
+    check("prompt", promptsOf(request) * each, limits.maxChoices, ` answers to ${promptsOf(request)} prompts`);
+  }
   if (chat) check("max_completion_tokens", request.maxCompletionTokens, limits.maxOutputTokens);
   check("max_tokens", request.maxTokens, limits.maxOutputTokens);
   check("stop", request.stop.length, limits.maxStops, " stop strings");
   check("logit_bias", Object.keys(request.logitBias).length, limits.maxLogitBias, " entries");
+}
+
+function promptsOf({ prompt }: CreateCompletionRequest): number {
+  if (prompt.case === "promptTexts") return prompt.value.texts.length;
+  return prompt.case === "promptTokenLists" ? prompt.value.lists.length : 1;
 }

@@ -1,4 +1,8 @@
-import { ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import {
+  ChatService,
+  type CreateChatCompletionRequest,
+  type CreateCompletionRequest,
+} from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import type { Gateway } from "../gateway/gateway.ts";
 import { type ChatLimits, checkChatLimits } from "./chat-limits.ts";
@@ -9,12 +13,11 @@ import { implement, type ServiceImplementation } from "./handlers.ts";
 export function createChatService(gateway: Gateway, limits: ChatLimits): ServiceImplementation {
   const complete = forwardUnary(gateway, ChatService.method.createChatCompletion);
   const stream = forwardStream(gateway, ChatService.method.streamChatCompletion);
+  const completeText = forwardUnary(gateway, ChatService.method.createCompletion);
+  const streamText = forwardStream(gateway, ChatService.method.streamCompletion);
   return implement(ChatService, {
     createChatCompletion(request, context) {
-      if (request.streamOptions !== undefined) {
-        const param = "stream_options";
-        throw new LoquiError("invalid_request", `${param} is for streams only`, { param });
-      }
+      checkWhole(request);
       checkChatLimits(request, limits);
       return complete(request, context);
     },
@@ -22,9 +25,33 @@ export function createChatService(gateway: Gateway, limits: ChatLimits): Service
       checkChatLimits(request, limits);
       return stream(request, context);
     },
+    createCompletion(request, context) {
+      checkWhole(request);
+      checkBestOf(request, false);
+      checkChatLimits(request, limits);
+      return completeText(request, context);
+    },
+    streamCompletion(request, context) {
+      checkBestOf(request, true);
+      checkChatLimits(request, limits);
+      return streamText(request, context);
+    },
     tokenize: forwardUnary(gateway, ChatService.method.tokenize),
     detokenize: forwardUnary(gateway, ChatService.method.detokenize),
     countTokens: forwardUnary(gateway, ChatService.method.countTokens),
     applyTemplate: forwardUnary(gateway, ChatService.method.applyTemplate),
   });
+}
+
+function checkWhole({ streamOptions }: CreateChatCompletionRequest | CreateCompletionRequest): void {
+  if (streamOptions === undefined) return;
+  const param = "stream_options";
+  throw new LoquiError("invalid_request", `${param} is for streams only`, { param });
+}
+
+/** Which completions are the best is known when all have ended. */
+function checkBestOf({ n = 1, bestOf = n }: CreateCompletionRequest, streamed: boolean): void {
+  const param = "best_of";
+  if (bestOf < n) throw new LoquiError("invalid_request", `best_of: ${bestOf} is below n, which is ${n}`, { param });
+  if (streamed && bestOf > n) throw new LoquiError("invalid_request", "best_of: can't be streamed", { param });
 }

@@ -1,4 +1,9 @@
-import { type CreateChatCompletionRequest, OutputModality, ToolChoiceMode } from "../../gen/loqui/v1/chat_pb.ts";
+import {
+  type CreateChatCompletionRequest,
+  type CreateCompletionRequest,
+  OutputModality,
+  ToolChoiceMode,
+} from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import type { GenerationRequest } from "./generator.ts";
 
@@ -45,11 +50,18 @@ const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
   { param: "retrieval", asked: (r) => r.retrieval !== undefined },
 ];
 
+const forCompletion: readonly Unsupported<CreateCompletionRequest>[] = [
+  { param: "logprobs", asked: (r) => r.logprobs !== undefined },
+  { param: "best_of", what: "`best_of` above `n`", asked: (r) => (r.bestOf ?? 0) > (r.n ?? 1) },
+];
+
 /** Throws `unsupported` for the first field of a request that asks for what can't be done yet. */
 export function refuseUnsupported(request: GenerationRequest): void {
-  const chat = request.$typeName === "loqui.v1.CreateChatCompletionRequest";
   const row =
-    forAll.find(({ asked }) => asked(request)) ?? (chat ? forChat.find(({ asked }) => asked(request)) : undefined);
+    forAll.find(({ asked }) => asked(request)) ??
+    (request.$typeName === "loqui.v1.CreateChatCompletionRequest"
+      ? forChat.find(({ asked }) => asked(request))
+      : forCompletion.find(({ asked }) => asked(request)));
   if (row === undefined) return;
   const what = row.what ?? `\`${row.param}\``;
   throw new LoquiError("unsupported", `${what} is not supported yet by this model`, { param: row.param });

@@ -20,6 +20,7 @@ import { toLoquiError } from "../errors.ts";
 import { answerCall, type Complain } from "./answer-call.ts";
 import { createChatPrompts } from "./chat-prompt.ts";
 import { createChatMethods } from "./chat-service.ts";
+import { createCompletionMethods } from "./completion-service.ts";
 import { openEngine } from "./engines.ts";
 import { createGenerator } from "./generator.ts";
 import {
@@ -89,13 +90,11 @@ async function serve({ model, limits, logContent }: WorkerConfig, path: string) 
   const { defaults } = model;
   const { maxOutputTokens } = limits;
   const prompts = createChatPrompts(engine.info, model.chatTemplate);
+  const generator = createGenerator({ engine, scheduler, defaults, maxOutputTokens });
+  const fingerprint = fingerprintOf(model, engine);
   const methods: WorkerMethods = new Map([
-    ...createChatMethods({
-      generator: createGenerator({ engine, scheduler, defaults, maxOutputTokens }),
-      prompts,
-      defaults,
-      fingerprint: fingerprintOf(model, engine),
-    }),
+    ...createChatMethods({ generator, prompts, defaults, fingerprint }),
+    ...createCompletionMethods({ engine, generator, fingerprint }),
     ...createTokenizationMethods({ engine, prompts, maxWaiting: limits.maxQueuedRequests }),
   ]);
   const complain: Complain = (where, error) => console.error(`${where}: ${traceLine(error, logContent)}`);

@@ -67,6 +67,7 @@ export class FakeEngine implements TokenEngine {
     bosToken: "",
     eosToken: "",
     addBos: false,
+    fillIn: undefined,
     license: undefined,
     description: undefined,
     threads: 1,

@@ -13,6 +13,7 @@ import type {
 } from "../token-engine.ts";
 import { type LlamaContext, type LlamaModel, type LlamaSampler, type LogLevel, loadLlama } from "./addon.ts";
 import { createDry, type Dry } from "./dry.ts";
+import { findFillInTokens } from "./fill-in.ts";
 import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
 import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
@@ -475,6 +476,7 @@ function modelInfo(model: LlamaModel, header: GgufHeader, threads: number): Mode
     bosToken: special("bos"),
     eosToken: special("eos"),
     addBos: model.addBos,
+    fillIn: findFillInTokens(model, header),
     license: textOf(header, "general.license") ?? textOf(header, "general.license.name"),
     description: textOf(header, "general.description"),
     threads,

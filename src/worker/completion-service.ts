@@ -1,0 +1,142 @@
+import { randomUUID } from "node:crypto";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import {
+  ChatService,
+  type CreateCompletionRequest,
+  CreateCompletionRequestSchema,
+  CreateCompletionResponseSchema,
+} from "../../gen/loqui/v1/chat_pb.ts";
+import type { TokenEngine } from "../engines/token-engine.ts";
+import { methodName } from "../method-name.ts";
+import { refuseUnsupported } from "./chat-unsupported.ts";
+import { type ChunkForms, chunkEncoder, streamChoices } from "./choice-stream.ts";
+import { type CompletionPrompt, completionPrompts } from "./completion-prompts.ts";
+import {
+  type Choice,
+  type ChoiceOutput,
+  type ChoicesOptions,
+  finishReasons,
+  type Generator,
+  type PreparedGeneration,
+} from "./generator.ts";
+import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
+
+export interface CompletionServiceOptions {
+  readonly engine: TokenEngine;
+  readonly generator: Generator;
+  /** Names the configuration that answers, for `system_fingerprint`. */
+  readonly fingerprint: string;
+}
+
+/** A completion's text, piece by piece. */
+interface CompletionText extends ChoiceOutput<string> {
+  readonly text: string;
+}
+
+/** A request that is ready to be generated. */
+interface Prepared {
+  readonly request: CreateCompletionRequest;
+  readonly prompts: readonly CompletionPrompt[];
+  readonly generation: PreparedGeneration;
+  readonly options: ChoicesOptions<CompletionText, string>;
+}
+
+/** OpenAI's; llama-server goes on to the end of the context. */
+const defaultMaxTokens = 16;
+
+/** Text completion: prompts as they are, without a template, and texts. What lies between is the generator's. */
+export function createCompletionMethods({ engine, generator, fingerprint }: CompletionServiceOptions): WorkerMethods {
+  async function prepare(bytes: Uint8Array, call: WorkerCall): Promise<Prepared> {
+    generator.checkRoom(call.tenant);
+    const request = fromBinary(CreateCompletionRequestSchema, bytes);
+    refuseUnsupported(request);
+    const generation = generator.prepare(request);
+    const prompts = await completionPrompts(request, engine, call.signal);
+    const n = request.n ?? 1;
+    return {
+      request,
+      prompts,
+      generation,
+      options: {
+        prompts: prompts.map(({ tokens }) => tokens),
+        choices: n,
+        maxTokens: request.maxTokens ?? defaultMaxTokens,
+        output: (index) => createCompletionText(request.echo === true ? prompts[Math.floor(index / n)]?.text : ""),
+      },
+    };
+  }
+
+  async function createCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
+    const { request, generation, options } = await prepare(bytes, call);
+    const { choices, usage, timings, totals } = await generation.run(options, call);
+    const response = create(CreateCompletionResponseSchema, {
+      ...answerOf(request),
+      choices: choices.map((choice) => ({
+        index: choice.index,
+        text: choice.output.text,
+        finishReason: finishReasons[choice.result.reason],
+      })),
+      usage,
+      timings,
+    });
+    return { last: [toBinary(CreateCompletionResponseSchema, response)], totals };
+  }
+
+  async function streamCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
+    const { request, generation, options } = await prepare(bytes, call);
+    return streamChoices(generation, options, chunkForms(answerOf(request)), request.streamOptions, call);
+  }
+
+  /** What all messages of one answer have in common. */
+  function answerOf(request: CreateCompletionRequest) {
+    return {
+      id: `cmpl-${randomUUID().replaceAll("-", "")}`,
+      object: "text_completion",
+      created: Math.floor(Date.now() / 1000),
+      model: request.model,
+      systemFingerprint: fingerprint,
+    };
+  }
+
+  return new Map([
+    [methodName(ChatService.method.createCompletion), createCompletion],
+    [methodName(ChatService.method.streamCompletion), streamCompletion],
+  ]);
+}
+
+/** Begins with what is echoed: it comes with the first piece. */
+function createCompletionText(echo = ""): CompletionText {
+  let text = "";
+  let echoed = false;
+  const take = (piece: string) => {
+    const next = echoed ? piece : echo + piece;
+    echoed = true;
+    text += next;
+    return next === "" ? [] : [next];
+  };
+  return {
+    push: take,
+    end: () => take(""),
+    thinking: false,
+    satisfied: false,
+    parsed: false,
+    get text() {
+      return text;
+    },
+  };
+}
+
+function chunkForms(
+  common: MessageInitShape<typeof CreateCompletionResponseSchema>,
+): ChunkForms<CompletionText, string> {
+  const encode = chunkEncoder(CreateCompletionResponseSchema, common);
+  return {
+    delta: (index, text) => encode({ choices: [{ index, text }] }),
+    end: ({ index, result }: Choice<CompletionText, string>, timings) =>
+      encode({
+        choices: [{ index, finishReason: finishReasons[result.reason] }],
+        ...(timings !== undefined && { timings }),
+      }),
+    usage: ({ usage, timings }) => encode({ choices: [], usage, timings }),
+  };
+}
