@@ -52,7 +52,6 @@ const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
 
 const forCompletion: readonly Unsupported<CreateCompletionRequest>[] = [
   { param: "logprobs", asked: (r) => r.logprobs !== undefined },
-  { param: "best_of", what: "`best_of` above `n`", asked: (r) => (r.bestOf ?? 0) > (r.n ?? 1) },
 ];
 
 /** Throws `unsupported` for the first field of a request that asks for what can't be done yet. */

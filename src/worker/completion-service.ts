@@ -52,16 +52,17 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
     refuseUnsupported(request);
     const generation = generator.prepare(request);
     const prompts = await completionPrompts(request, engine, call.signal);
-    const n = request.n ?? 1;
+    const each = request.bestOf ?? request.n ?? 1;
     return {
       request,
       prompts,
       generation,
       options: {
         prompts: prompts.map(({ tokens }) => tokens),
-        choices: n,
+        choices: each,
         maxTokens: request.maxTokens ?? defaultMaxTokens,
-        output: (index) => createCompletionText(request.echo === true ? prompts[Math.floor(index / n)]?.text : ""),
+        ...(each > (request.n ?? 1) && { topLogprobs: 0 }),
+        output: (index) => createCompletionText(request.echo === true ? prompts[Math.floor(index / each)]?.text : ""),
       },
     };
   }
@@ -71,8 +72,8 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
     const { choices, usage, timings, totals } = await generation.run(options, call);
     const response = create(CreateCompletionResponseSchema, {
       ...answerOf(request),
-      choices: choices.map((choice) => ({
-        index: choice.index,
+      choices: best(choices, options.choices, request.n ?? 1).map((choice, index) => ({
+        index,
         text: choice.output.text,
         finishReason: finishReasons[choice.result.reason],
       })),
@@ -84,7 +85,7 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
 
   async function streamCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
     const { request, generation, options } = await prepare(bytes, call);
-    return streamChoices(generation, options, chunkForms(answerOf(request)), request.streamOptions, call);
+    return streamChoices(generation, options, chunkForms(answerOf(request)), request, call);
   }
 
   /** What all messages of one answer have in common. */
@@ -102,6 +103,17 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
     [methodName(ChatService.method.createCompletion), createCompletion],
     [methodName(ChatService.method.streamCompletion), streamCompletion],
   ]);
+}
+
+/** The likeliest `n` of the `each` choices of each prompt, the likeliest first. All where `each` is `n`, in their order. */
+function best<C extends Choice<CompletionText, string>>(choices: readonly C[], each: number, n: number): readonly C[] {
+  if (each === n) return choices;
+  return Array.from({ length: choices.length / each }, (_, prompt) =>
+    choices
+      .slice(prompt * each, (prompt + 1) * each)
+      .sort((a, b) => (b.meanLogprob === a.meanLogprob ? 0 : b.meanLogprob - a.meanLogprob))
+      .slice(0, n),
+  ).flat();
 }
 
 /** Begins with what is echoed: it comes with the first piece. */
@@ -131,12 +143,10 @@ function chunkForms(
 ): ChunkForms<CompletionText, string> {
   const encode = chunkEncoder(CreateCompletionResponseSchema, common);
   return {
-    delta: (index, text) => encode({ choices: [{ index, text }] }),
-    end: ({ index, result }: Choice<CompletionText, string>, timings) =>
-      encode({
-        choices: [{ index, finishReason: finishReasons[result.reason] }],
-        ...(timings !== undefined && { timings }),
-      }),
+    delta: (index, text, extras) => encode({ choices: [{ index, text }], ...extras }),
+    nothing: (index, extras) => encode({ choices: [{ index }], ...extras }),
+    end: ({ index, result }, extras) =>
+      encode({ choices: [{ index, finishReason: finishReasons[result.reason] }], ...extras }),
     usage: ({ usage, timings }) => encode({ choices: [], usage, timings }),
   };
 }

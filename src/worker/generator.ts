@@ -60,6 +60,8 @@ export interface Choice<Output, Delta> extends ChoiceTotals {
   /** What came after its last token. */
   readonly rest: readonly Delta[];
   readonly result: GenerationResult;
+  /** The mean log-probability of its tokens, with `topLogprobs`; −∞ without tokens. */
+  readonly meanLogprob: number;
 }
 
 /** What to generate, and who is told of it. */
@@ -168,6 +170,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
             const keepStop = request.includeStopStrInOutput === true;
             const scanner = createStopScanner(request.stop, keepStop);
             let reasoningTokens = 0;
+            const sum = { logprob: 0, tokens: 0 };
             return {
               prompt,
               sampling: { ...sampling, seed: choiceSeed(request.seed, index % options.choices) },
@@ -188,6 +191,10 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 if (stopped && !keepStop) return "stop";
                 const text = decoder.push(token);
                 trail?.push(token, logprobs, text);
+                if (logprobs !== undefined) {
+                  sum.logprob += logprobs.logprob;
+                  sum.tokens += 1;
+                }
                 const deltas = output.push(scanner.push(text));
                 if (output.thinking) reasoningTokens += 1;
                 options.onDeltas?.(index, deltas, () => ({ result: soFar(), reasoningTokens }));
@@ -198,7 +205,8 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 const flushed = decoder.flush();
                 trail?.end(flushed);
                 const rest = [...output.push(scanner.push(flushed) + scanner.flush()), ...output.end()];
-                const choice = { index, output, rest, result, reasoningTokens };
+                const meanLogprob = sum.tokens === 0 ? Number.NEGATIVE_INFINITY : sum.logprob / sum.tokens;
+                const choice = { index, output, rest, result, reasoningTokens, meanLogprob };
                 choices[index] = choice;
                 options.onEnd?.(choice);
               },

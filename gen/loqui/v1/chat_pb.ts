@@ -3400,7 +3400,10 @@ export type CreateCompletionRequest = Message<"loqui.v1.CreateCompletionRequest"
   /**
    * The text to continue. In JSON the member `prompt`: a string, an array of
    * strings, an array of token ids or an array of those. Several prompts are
-   * answered in one response, `n` choices each, in order.
+   * answered in one response, `n` choices each, in order. A text gets the token
+   * with which the model wants texts to begin, and the names of special tokens in
+   * it become those tokens: whoever puts somebody else's text into a prompt lets
+   * them write such tokens. Token ids are taken as they are.
    *
    * @generated from oneof loqui.v1.CreateCompletionRequest.prompt
    */
@@ -3547,7 +3550,7 @@ export type CreateCompletionRequest = Message<"loqui.v1.CreateCompletionRequest"
 
   /**
    * A text that follows the completion, for models that can fill in the middle.
-   * At most 1 MiB.
+   * Names of special tokens are text then, here and in the prompt. At most 1 MiB.
    *
    * @generated from field: optional string suffix = 104;
    */
@@ -3561,8 +3564,10 @@ export type CreateCompletionRequest = Message<"loqui.v1.CreateCompletionRequest"
   echo?: boolean | undefined;
 
   /**
-   * How many completions to generate, of which the likeliest `n` are answered.
-   * 0 to 20, not below `n`; excludes `stream`. Default: `n`.
+   * How many completions to generate, of which the `n` with the highest mean
+   * log-probability of their tokens are answered, the highest first. All count in
+   * the usage. Not below `n`, at most 20; above `n` it excludes `stream`. Default:
+   * `n`.
    *
    * @generated from field: optional uint32 best_of = 106;
    */
