@@ -26,7 +26,6 @@ const forAll: readonly Unsupported<GenerationRequest>[] = [
   { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
   { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
   { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
-  { param: "priority", asked: (r) => (r.priority ?? 0) !== 0 },
 ];
 
 const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [

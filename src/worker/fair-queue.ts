@@ -4,6 +4,8 @@ export interface Waiting {
   readonly tenant: string;
   /** Tokens of its prompt. */
   readonly tokens: number;
+  /** Lower goes first, among those of its tenant. */
+  readonly priority: number;
   /** Its request, where that waits for more than one place. */
   readonly group?: WaitingGroup | undefined;
 }
@@ -38,7 +40,7 @@ export interface Room<T> {
 
 /**
  * A queue in which tenants take turns by the tokens they were served, and
- * within a tenant the order is that of arrival.
+ * within a tenant the order is that of priority, then of arrival.
  *
  * The one with the fewest tokens goes next (Sheng et al., "Fairness in Serving
  * Large Language Models", OSDI 2024: the virtual token counter; prompts are
@@ -59,7 +61,7 @@ export interface FairQueue<T extends Waiting> extends Iterable<T> {
   /** Notes that a tenant was served tokens; fewer than none takes some back. */
   charge(tenant: string, tokens: number): void;
   /**
-   * Whether a newcomer fits; nothing is changed. In a full queue the newest of
+   * Whether a newcomer fits; nothing is changed. In a full queue the last of
    * the tenant with the most waiting gives way (as RFC 8290 drops from the
    * fattest flow), where that one had more than the newcomer's tenant then has,
    * in tokens where it keeps at least as much: among several each can have its
@@ -119,7 +121,7 @@ export function createFairQueue<T extends Waiting>(): FairQueue<T> {
     push(item) {
       const tenant = tenantOf(item.tenant);
       if (tenant.waiting.length === 0) tenant.served = Math.max(tenant.served, leastServed()?.served ?? level);
-      tenant.waiting.push(item);
+      tenant.waiting.splice(tenant.waiting.findLastIndex((other) => other.priority <= item.priority) + 1, 0, item);
       tenant.tokens += item.tokens;
       tokens += item.tokens;
       length += 1;

@@ -176,6 +176,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
               sampling: { ...sampling, seed: choiceSeed(request.seed, index % options.choices) },
               maxTokens: Math.min(most, maxOutputTokens ?? contextLength),
               tenant: call.tenant,
+              priority: request.priority,
               cacheScope,
               ignoreEos: request.ignoreEos ?? false,
               topLogprobs: options.topLogprobs,

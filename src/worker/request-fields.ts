@@ -106,7 +106,7 @@ const generationFields = {
   structuredOutputs: honoured(structure),
   cachePrompt: honoured("backends/worker/worker-backend"),
   cacheSalt: honoured("backends/worker/worker-backend"),
-  priority: refused("other than 0"),
+  priority: honoured("worker/scheduler"),
   timingsPerToken: honoured(effects),
   returnProgress: honoured(effects),
   extra: members,

@@ -20,6 +20,8 @@ export interface Generation {
   readonly maxTokens: number;
   /** Whose it is: tenants take turns. */
   readonly tenant: string;
+  /** Lower goes first, among those of its tenant. Default 0. */
+  readonly priority?: number | undefined;
   /** Prefixes in the KV cache are shared within a scope only: the tenant and the request's salt. */
   readonly cacheScope: string;
   /** Goes on after tokens that end a generation. */
@@ -164,6 +166,7 @@ interface Job {
   readonly tenant: string;
   /** Of the prompt, as the queue counts them: 0 where another job of the request has the same. */
   readonly tokens: number;
+  readonly priority: number;
   readonly group: { begun: boolean } | undefined;
   readonly arrivedAt: number;
   slot: Slot | undefined;
@@ -570,6 +573,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       generation,
       tenant: generation.tenant,
       tokens,
+      priority: generation.priority ?? 0,
       group,
       arrivedAt: performance.now(),
       slot: undefined,

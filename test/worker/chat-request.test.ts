@@ -48,7 +48,6 @@ describe("what can't be done is refused by name", () => {
     ["web_search_options", { webSearchOptions: {} }],
     ["moderation", { moderation: {} }],
     ["retrieval", { retrieval: {} }],
-    ["priority", { priority: -1 }],
   ];
 
   test.each(cases)("%s", (param, init) => {
@@ -81,7 +80,7 @@ describe("what can't be done is refused by name", () => {
         skipSpecialTokens: false,
         includeStopStrInOutput: true,
         modalities: [OutputModality.TEXT],
-        priority: 0,
+        priority: -1,
         timingsPerToken: true,
         returnProgress: true,
         streamOptions: { includeUsage: true, includeObfuscation: false, continuousUsageStats: true },

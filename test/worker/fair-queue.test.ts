@@ -7,8 +7,8 @@ interface Item extends Waiting {
 
 const limits = { requests: 4, tokens: 100 };
 
-function item(name: string, tokens = 1): Item {
-  return { name, tenant: name.replace(/\d+$/, ""), tokens };
+function item(name: string, tokens = 1, priority = 0): Item {
+  return { name, tenant: name.replace(/\d+$/, ""), tokens, priority };
 }
 
 function queueOf(...items: Item[]): FairQueue<Item> {
@@ -31,6 +31,23 @@ function drained(queue: FairQueue<Item>): string[] {
 describe("turns", () => {
   test("one tenant's are in order of arrival", () => {
     expect(drained(queueOf(item("a1"), item("a2", 50), item("a3")))).toEqual(["a1", "a2", "a3"]);
+  });
+
+  test("or of priority, lower first, then of arrival", () => {
+    const queue = queueOf(
+      item("a1"),
+      item("a2", 1, 5),
+      item("a3", 1, -5),
+      item("a4"),
+      item("a5", 1, -5),
+      item("a6", 1, 5),
+    );
+    expect(drained(queue)).toEqual(["a3", "a5", "a1", "a4", "a2", "a6"]);
+  });
+
+  test("no priority goes before another tenant", () => {
+    const queue = queueOf(item("a1"), item("a2"), item("b1", 1, 1000), item("a3", 1, -1000));
+    expect(drained(queue)).toEqual(["a3", "b1", "a1", "a2"]);
   });
 
   test("equal ones alternate", () => {
@@ -68,7 +85,7 @@ describe("turns", () => {
   test("thousands of tenants that come once are forgotten, without gain or loss", () => {
     const queue = createFairQueue<Item>();
     for (let index = 0; index < 5_000; index++) {
-      queue.push({ name: "x", tenant: `once-${index}`, tokens: 1 });
+      queue.push({ name: "x", tenant: `once-${index}`, tokens: 1, priority: 0 });
       drained(queue);
     }
     for (const name of ["a1", "a2", "b1"]) queue.push(item(name));

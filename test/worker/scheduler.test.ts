@@ -653,6 +653,18 @@ describe("tenants take turns", () => {
     expect(shorts).toBeLessThanOrEqual(42);
   });
 
+  test("within a tenant, in order of priority", async () => {
+    const { scheduler } = setup({ sequences: 1 }, { maxQueuedRequests: 100 });
+    const ended: number[] = [];
+    const first = start(scheduler, [1], { priority: 9 }).result;
+    await decodes(1);
+    const runs = [0, 3, -1, undefined, -1000].map((priority, index) =>
+      start(scheduler, [index + 2], { priority }).result.then(() => ended.push(index)),
+    );
+    await Promise.all([first, ...runs]);
+    expect(ended).toEqual([4, 2, 0, 3, 1]);
+  });
+
   test("within a tenant, in order of arrival", async () => {
     const { scheduler } = setup({ sequences: 1 }, { maxQueuedRequests: 100 });
     const ended: string[] = [];

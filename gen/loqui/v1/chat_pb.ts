@@ -546,8 +546,8 @@ export type CreateChatCompletionRequest = Message<"loqui.v1.CreateChatCompletion
   cacheSalt?: string | undefined;
 
   /**
-   * The place in the queue: lower goes first, equals in order of arrival. -1000
-   * to 1000. Default 0.
+   * The place in the queue, among the requests of the same tenant: lower goes
+   * first, equals in order of arrival. -1000 to 1000. Default 0.
    *
    * @generated from field: optional int32 priority = 82;
    */
@@ -3768,8 +3768,8 @@ export type CreateCompletionRequest = Message<"loqui.v1.CreateCompletionRequest"
   cacheSalt?: string | undefined;
 
   /**
-   * The place in the queue: lower goes first, equals in order of arrival. -1000
-   * to 1000. Default 0.
+   * The place in the queue, among the requests of the same tenant: lower goes
+   * first, equals in order of arrival. -1000 to 1000. Default 0.
    *
    * @generated from field: optional int32 priority = 82;
    */
