@@ -1,6 +1,7 @@
 import type { Readable, Transform } from "node:stream";
 import { createBrotliDecompress, createGunzip, createInflate } from "node:zlib";
 import { LoquiError } from "../errors.ts";
+import { createByteCollector } from "./byte-collector.ts";
 import { type HttpRequest, headerOf, wantBody } from "./http.ts";
 
 /** The bounds of a request's body. */
@@ -104,12 +105,9 @@ export async function readBody(
 
 /** The whole body in memory: see {@link readBody}. */
 export async function readWholeBody(request: HttpRequest, limits: BodyLimits): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  await readBody(request, limits, (chunk) => {
-    chunks.push(chunk);
-  });
-  const [first] = chunks;
-  return chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
+  const kept = createByteCollector();
+  await readBody(request, limits, kept.add);
+  return kept.take();
 }
 
 function tooLarge(limits: BodyLimits, declared?: number): LoquiError {

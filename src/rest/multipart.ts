@@ -3,6 +3,7 @@ import { Busboy, type BusboyFileStream, type BusboyInstance } from "@fastify/bus
 import type { FormFile } from "../codec/codec.ts";
 import { LoquiError } from "../errors.ts";
 import { type BodyLimits, readBody } from "./body.ts";
+import { createByteCollector } from "./byte-collector.ts";
 import { type HttpRequest, headerOf } from "./http.ts";
 
 /** The bounds of a multipart body, beside those of every body. */
@@ -82,12 +83,9 @@ function createParser(request: HttpRequest, limits: MultipartLimits): BusboyInst
 }
 
 function collect(stream: BusboyFileStream, done: (content: Uint8Array) => void): void {
-  const chunks: Buffer[] = [];
-  stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-  stream.on("end", () => {
-    const [first] = chunks;
-    done(chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks));
-  });
+  const kept = createByteCollector();
+  stream.on("data", kept.add);
+  stream.on("end", () => done(kept.take()));
 }
 
 function malformedBody(what: string, cause: unknown): LoquiError {

@@ -10,6 +10,7 @@ import type { RequestInput } from "../services/handlers.ts";
 import { kindOfStatus, toConnectError } from "./connect-errors.ts";
 import {
   dropEndlessTimeout,
+  hasEnvelopes,
   isGrpc,
   isRpc,
   offerEncodings,
@@ -28,10 +29,10 @@ import {
   pathOf,
   sendEmpty,
   targetOf,
-  wantBody,
 } from "./http.ts";
 import type { ServerLimits } from "./limits.ts";
 import { inPieces } from "./pieces.ts";
+import { bodyOf } from "./request-body.ts";
 import { createRpcHandlers } from "./rpc-handlers.ts";
 
 /** How connect-node types a response: one that either HTTP version can be. */
@@ -147,7 +148,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
     if (request.url?.startsWith("http")) request.url = originForm(request);
     const written = "stream" in response ? response.stream : response;
     written.once("finish", () => discardBody(request));
-    answer(handler, request, response, arrival).catch((error) => {
+    answer(handler, request, response, arrival, limits.maxRequestBytes).catch((error) => {
       options.onError(error, path.slice(1));
       if (response.headersSent) breakOff(response);
       else sendEmpty(response, 500);
@@ -180,6 +181,7 @@ async function answer(
   request: HttpRequest,
   response: HttpResponse,
   arrival: Arrival,
+  maxBytes: number,
 ): Promise<void> {
   const values = createContextValues().set(arrivalKey, arrival);
   let call: UniversalServerRequest;
@@ -190,21 +192,13 @@ async function answer(
     sendEmpty(response, 400);
     return;
   }
-  // A body that is not read to its end is discarded later; destroyed, it would block the connection.
-  const reply = await handler({ ...call, body: bodyOf(request) });
+  const enveloped = hasEnvelopes(request);
+  // The length was kept by Node. Told of it, connect-es makes room for all of a body that has yet to come.
+  if (!enveloped && Number(call.header.get("content-length")) <= maxBytes) call.header.delete("content-length");
+  const reply = await handler({ ...call, body: bodyOf(request, enveloped, maxBytes) });
   arrival.trailer = reply.trailer;
   const body = reply.body === undefined ? {} : { body: inPieces(reply.body, response) };
   await universalResponseToNodeResponse({ ...reply, ...body }, response as NodeServerResponse);
-}
-
-/** The bytes of a request, asked for when they are first read. */
-function bodyOf(request: HttpRequest): AsyncIterable<Uint8Array> {
-  return {
-    [Symbol.asyncIterator]() {
-      wantBody(request);
-      return request.iterator({ destroyOnReturn: false });
-    },
-  };
 }
 
 function arrive(

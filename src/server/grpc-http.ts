@@ -61,6 +61,11 @@ export function isRpc(request: HttpRequest): boolean {
   return isConnect || /^application\/(grpc(-web)?(\+|;|$)|connect\+|proto(;|$))/i.test(contentTypeOf(request));
 }
 
+/** Whether the messages of a call come in envelopes (`flags, length, message`); those of Connect's unary calls don't. */
+export function hasEnvelopes(request: HttpRequest): boolean {
+  return /^application\/(grpc(-web)?(\+|;|$)|connect\+)/i.test(contentTypeOf(request));
+}
+
 /**
  * Answers a call with an error and nothing else, in the shape of its protocol.
  * A stream of Connect's gets no body: there the HTTP status stands for the code.

@@ -92,6 +92,12 @@ describe("what the oracle finds", () => {
       answer(404, json, '{"code":"unimplemented","message":"m"}'),
       "rest 404 of Connect",
     ],
+    [
+      "a stream of Connect that the gate refuses, of a method that there isn't",
+      { ...staying, headers: { "content-type": "application/connect+proto" } },
+      answer(403, "", ""),
+      "rest 403 of Connect",
+    ],
     ["a gRPC status", grpc, answer(200, "application/grpc", "", { "grpc-status": "3" }), "grpc status 3"],
     [
       "the end of a stream",

@@ -160,7 +160,8 @@ const check: Readonly<Record<Protocol, (fuzzCase: FuzzCase, answer: Answer) => s
     }
     if (status === 403 && fuzzCase.httpMethod === "OPTIONS") return "preflight refused";
     if (body.length === 0 && (status === 400 || ofNode.has(status))) return `${status} of Node`;
-    if (status === 404 && isConnect(fuzzCase)) return unknownConnectMethod(fuzzCase, body);
+    const refusal = unknownMethodCodes.get(status);
+    if (refusal !== undefined && isConnect(fuzzCase)) return unknownConnectMethod(fuzzCase, status, refusal, body);
     expect(type === "application/json", `an error as ${type}`);
     return openaiError(status, parse(body));
   },
@@ -178,10 +179,18 @@ function isConnect({ httpMethod, headers }: FuzzCase): boolean {
   return httpMethod === "POST" && asked;
 }
 
-function unknownConnectMethod({ headers }: FuzzCase, body: Buffer): string {
+/** What a call of a method that there isn't is refused with: for that, or before by the gate. */
+const unknownMethodCodes: ReadonlyMap<number, string> = new Map([
+  [401, "unauthenticated"],
+  [403, "permission_denied"],
+  [404, "unimplemented"],
+  [429, "resource_exhausted"],
+]);
+
+function unknownConnectMethod({ headers }: FuzzCase, status: number, code: string, body: Buffer): string {
   if (/^application\/connect\+/i.test(headers["content-type"] ?? "")) expect(body.length === 0, "a body for a stream");
-  else expect(connectError(parse(body)) === "unimplemented", "another code than unimplemented");
-  return "404 of Connect";
+  else expect(connectError(parse(body)) === code, `another code than ${code}`);
+  return `${status} of Connect`;
 }
 
 function expect(condition: boolean, what: string): asserts condition {
