@@ -65,6 +65,7 @@ const structure = "worker/chat-structure";
 const tokens = "worker/tokenization";
 const template = "worker/chat-template";
 const toolCalls = "worker/chat-tools";
+const completions = "worker/completions";
 
 /** What chat and completions have in common. */
 const generationFields = {
@@ -150,15 +151,15 @@ const chat: FieldTable<CreateChatCompletionRequest> = {
 const completion: FieldTable<CreateCompletionRequest> = {
   ...generationFields,
   prompt: {
-    promptText: honoured(here),
-    promptTexts: honoured(here),
-    promptTokens: honoured(here),
-    promptTokenLists: honoured(here),
+    promptText: honoured(completions),
+    promptTexts: honoured(completions),
+    promptTokens: honoured(completions),
+    promptTokenLists: honoured(completions),
   },
   logprobs: refused(),
-  suffix: honoured(here),
-  echo: honoured(here),
-  bestOf: refused("above `n`"),
+  suffix: honoured(completions),
+  echo: honoured(completions),
+  bestOf: honoured(completions),
 };
 
 /**
