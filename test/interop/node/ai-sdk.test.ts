@@ -197,3 +197,14 @@ it("@ai-sdk/openai has the log-probabilities", async () => {
   const { logprobs } = providerMetadata?.openai ?? {};
   expect(logprobs).toHaveLength(10);
 });
+
+it.each([
+  ["@ai-sdk/openai-compatible", createOpenAICompatible({ name: "loqui", baseURL, fetch: fetching }).completionModel],
+  ["@ai-sdk/openai", createOpenAI({ baseURL, apiKey: "none", fetch: fetching }).completion],
+] as [string, (model: string) => LanguageModel][])("%s completes texts, whole and streamed", async (_, completion) => {
+  const settings = { model: completion("hello"), prompt, maxRetries: 0 };
+  expect((await generateText(settings)).text).toBe(helloReply);
+  const { textStream, finishReason } = streamText(settings);
+  expect((await Array.fromAsync(textStream)).join("")).toBe(helloReply);
+  expect(await finishReason).toBe("stop");
+});

@@ -1,7 +1,7 @@
 /** LangChain with @langchain/openai. */
 import { AIMessageChunk, type BaseMessage, HumanMessage, ToolMessage } from "@langchain/core/messages";
 import { tool } from "@langchain/core/tools";
-import { ChatOpenAI } from "@langchain/openai";
+import { ChatOpenAI, OpenAI } from "@langchain/openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { agentAnswer } from "../../support/agent-scripts.ts";
@@ -25,6 +25,13 @@ const chat = (model: string, more: object = {}) =>
     configuration: { baseURL: `${url}/v1`, fetch: (input, init) => validating.fetch(input, init) },
     ...more,
   });
+
+const completing = new OpenAI({
+  model: "hello",
+  apiKey: "none",
+  maxRetries: 0,
+  configuration: { baseURL: `${url}/v1`, fetch: (input, init) => validating.fetch(input, init) },
+});
 
 const question = "Where is it warmer, in Oslo or in Bergen?";
 const Person = z.object({ name: z.string(), age: z.number().int().min(0).max(130), tags: z.array(z.string()) });
@@ -89,6 +96,13 @@ describe("@langchain/openai", () => {
     expect(generations[0]?.map(({ text }) => text)).toEqual([helloReply, helloReply]);
     const metadata = (await chat("hello", { logprobs: true }).invoke(question)).response_metadata;
     expect(metadata).toMatchObject({ logprobs: { content: expect.arrayContaining([expect.anything()]) } });
+  });
+
+  it("completes texts, whole and streamed", async () => {
+    expect(await completing.invoke(question)).toBe(helloReply);
+    expect((await Array.fromAsync(await completing.stream(question))).join("")).toBe(helloReply);
+    const { generations } = await completing.generate(["a", "b", "c"]);
+    expect(generations.map(([first]) => first?.text)).toEqual([helloReply, helloReply, helloReply]);
   });
 
   it("batch answers all", async () => {
