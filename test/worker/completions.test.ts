@@ -146,6 +146,12 @@ describe("streams", () => {
     expect(ends.toSorted()).toEqual([0, 1, 2, 3]);
   });
 
+  test("end where a stop string begins, however it is cut", async () => {
+    const chunks = await stream({ stop: ["o, wor", "never"] });
+    expect(chunks.map(({ choices }) => choices[0]?.text).join("")).toBe("Hell");
+    expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe("stop");
+  });
+
   test("end with [DONE]", async () => {
     const response = await fetch(`${running.url}/v1/completions`, {
       method: "POST",
@@ -236,6 +242,15 @@ describe("refusals", () => {
     expect(error).toMatchObject({ status: 400, param });
     expect(error.message).toContain(message);
   });
+
+  test.each([undefined, null, [], [[]], ["a", 64], [64, "a"], [[64], "a"], 7, { text: "a" }, [1.5], [-1]])(
+    "a prompt that is none: %j",
+    async (prompt) => {
+      const error = await refusalOf({ prompt: prompt as never });
+      expect(error.status).toBe(400);
+      expect(error.message).toContain("prompt");
+    },
+  );
 
   test("best_of and a stream", async () => {
     const error = await refusalOf({ best_of: 2 }, true);

@@ -96,6 +96,21 @@ test("a cached and a copied prefix give the same text as a cold one", async () =
   expect(copied.tokens).toEqual(cold.tokens);
 });
 
+test("of two that arrive together the second takes the common prefix from the first", async () => {
+  const shared = "hello world the quick brown fox ".repeat(20);
+  const alone: number[][] = [];
+  for (const end of ["one", "two"]) {
+    await using scheduler = newScheduler();
+    alone.push((await generate(scheduler, shared + end)).tokens);
+    await emptySequences();
+  }
+  await using scheduler = newScheduler();
+  const together = await Promise.all(["one", "two"].map((end) => generate(scheduler, shared + end)));
+  expect(together.map(({ tokens }) => tokens)).toEqual(alone);
+  expect(together[0]?.cachedTokens).toBe(0);
+  expect(together[1]?.cachedTokens).toBeGreaterThan((together[1]?.promptTokens ?? 0) * 0.9);
+});
+
 test("choices that share a prefill give the texts that each gives alone with its seed", async () => {
   const prompt = engine.tokenize("hello world the quick brown fox ".repeat(6), false);
   const choice = (seed: number, tokens: number[]) => ({
