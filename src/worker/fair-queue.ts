@@ -148,20 +148,26 @@ export function createFairQueue<T extends Waiting>(): FairQueue<T> {
       const full = fullness(item, limits, length - starting, tokens);
       if (full === undefined) return { leaving: [] };
       const leaving: T[] = [];
-      const lines = new Map([...tenants].map(([name, tenant]) => [name, { ...tenant, count: tenant.waiting.length }]));
-      const own = lines.get(item.tenant) ?? { waiting: [], count: 0, tokens: 0 };
+      const lines = new Map(
+        [...tenants].map(([name, { waiting, tokens: queued }]) => {
+          const whole = waiting.filter(({ group }) => group?.begun !== true);
+          return [name, { whole, count: waiting.length, tokens: queued }];
+        }),
+      );
+      const own = lines.get(item.tenant) ?? { whole: [], count: 0, tokens: 0 };
       let queued = tokens;
       for (let bound = full.bound; ; ) {
         const longest = [...lines.values()].reduce((a, b) => (b[bound] > a[bound] ? b : a), own);
         if (longest === own) break;
-        const newest = newestOf(longest.waiting, longest.count);
-        if (newest.length === 0) break;
-        const freed = newest.reduce((sum, { tokens }) => sum + tokens, 0);
+        const last = lastOf(longest.whole);
+        if (last.length === 0) break;
+        const freed = last.reduce((sum, { tokens }) => sum + tokens, 0);
         if (bound === "count" && longest.count <= own.count + item.places) break;
-        longest.count -= newest.length;
+        longest.whole.splice(-last.length);
+        longest.count -= last.length;
         longest.tokens -= freed;
         if (bound === "tokens" && longest.tokens < own.tokens + item.tokens) break;
-        leaving.push(...newest);
+        leaving.push(...last);
         queued -= freed;
         const still = fullness(item, limits, length - starting - leaving.length, queued);
         if (still === undefined) return { leaving };
@@ -175,13 +181,11 @@ export function createFairQueue<T extends Waiting>(): FairQueue<T> {
   };
 }
 
-/** Who leaves first of a tenant's first `count`: the last, with its group. Nobody where that has begun. */
-function newestOf<T extends Waiting>(waiting: readonly T[], count: number): readonly T[] {
-  const newest = waiting[count - 1];
-  if (newest === undefined || newest.group?.begun === true) return [];
-  let from = count - 1;
-  while (newest.group !== undefined && waiting[from - 1]?.group === newest.group) from -= 1;
-  return waiting.slice(from, count);
+/** The last that waits, with its group. */
+function lastOf<T extends Waiting>(waiting: readonly T[]): readonly T[] {
+  const group = waiting.at(-1)?.group;
+  if (group === undefined) return waiting.slice(-1);
+  return waiting.slice(waiting.findIndex((item) => item.group === group));
 }
 
 /** By which bound there is no room, while so many requests and tokens wait. */

@@ -184,10 +184,17 @@ describe("room", () => {
     ],
     [
       "where the group that would leave has begun",
-      [item("a1"), item("a2"), ...pair.map((each) => ({ ...each, group: { begun: true } }))],
+      pair.map((each) => ({ ...each, group: { begun: true } })),
+      { ...item("b1"), places: 3 },
+      0,
+      "2 requests wait already, the maximum is 4, with this request's 3 choices they would exceed it",
+    ],
+    [
+      "where one that has begun comes last: those before it leave",
+      [item("a1"), item("a2"), ...pair.map((each) => ({ ...each, group: { begun: true }, priority: 5 }))],
       item("b1"),
       0,
-      "4 requests wait already, the maximum is 4",
+      ["a2"],
     ],
   ];
   test.each([...cases, ...grouped])("%s", (_, waiting, newcomer, starting, expected) => {
