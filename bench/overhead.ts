@@ -13,16 +13,17 @@
  * build:llama` if this one is) is measured in the same rounds.
  */
 import { fork } from "node:child_process";
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { addonEnvironment } from "../src/engines/llama/addon-file.ts";
-import { shape135M, writeRandomModel } from "../test/support/gguf-random-model.ts";
-import { childrenOf, cpuTimeMs } from "../test/support/processes.ts";
+import { childrenOf } from "../test/support/processes.ts";
 import { type SpawnedLoqui, spawnLoqui } from "../test/support/spawned-loqui.ts";
+import { benchFolder, randomModel } from "./models/random-models.ts";
 import { grpcClient, promptTokens, restClient, type StreamTimes } from "./overhead/clients.ts";
 import type { LoopOrder, LoopReport } from "./overhead/engine-loop.ts";
+import { cpuMeter } from "./support/cpu-meter.ts";
+import { median } from "./support/statistics.ts";
 
 const { values } = parseArgs({
   options: {
@@ -38,10 +39,7 @@ const tokens = Number(values.tokens);
 const streamCounts = values.streams.split(",").map(Number);
 const { threads } = values;
 
-const folder = join(tmpdir(), "loqui-bench");
-mkdirSync(folder, { recursive: true });
-const model = join(folder, "random-135m-q8_0.gguf");
-if (!existsSync(model)) writeRandomModel(model, shape135M);
+const model = randomModel("135m-q8_0");
 
 interface Sample {
   readonly tokensPerSecond: number;
@@ -136,24 +134,10 @@ async function measureClient(
   };
 }
 
-/** Meters the processes from now on: CPU time of each per token, in milliseconds. */
-function cpuMeter(processes: Readonly<Record<string, number | undefined>>): (tokens: number) => Record<string, number> {
-  const read = () => Object.entries(processes).map(([name, pid]) => [name, cpuTimeMs(pid ?? process.pid)] as const);
-  const before = read();
-  return (tokens) => Object.fromEntries(read().map(([name, ms], i) => [name, (ms - (before[i]?.[1] ?? 0)) / tokens]));
-}
-
 function startServer(checkout: string): Promise<SpawnedLoqui> {
-  const config = join(folder, "models.yaml");
+  const config = join(benchFolder, "models.yaml");
   const entry = { id: "m135", type: "chat", engine: "llama.cpp", source: { path: model }, preload: true };
   const parameters = { n_ctx: 1024, sequences: 16, threads: Number(threads) };
   writeFileSync(config, JSON.stringify({ models: [{ ...entry, parameters }] }));
   return spawnLoqui(["--config", config, "--models", "m135"], { checkout });
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
 }

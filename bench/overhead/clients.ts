@@ -130,7 +130,7 @@ function messageLength(bytes: Buffer): number {
 }
 
 /** Sends a request and hands on what comes, until `take` says that it is all. */
-function exchange(url: string, request: string | Buffer, take: (bytes: Buffer) => boolean): Promise<void> {
+export function exchange(url: string, request: string | Buffer, take: (bytes: Buffer) => boolean): Promise<void> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
     const buffer = Buffer.alloc(64 * 1024);
