@@ -29,7 +29,10 @@ const template = `{% for tool in tools or [] %}{{ tool | tojson }} <tool_call></
 
 let running: RunningLoqui;
 beforeAll(async () => {
-  running = await startWithScripts({ m: { reply: ["<think>", "Hm", "</think>", "a", "b", "c"], template } });
+  running = await startWithScripts({
+    m: { reply: ["<think>", "Hm", "</think>", "a", "b", "c"], template },
+    bare: { reply: ["a"] },
+  });
 });
 afterAll(() => running[Symbol.asyncDispose]());
 
@@ -217,7 +220,8 @@ const refusedValues: Readonly<Record<string, object>> = {
 function messagesOf(root: DescMessage, seen = new Set<DescMessage>()): Set<DescMessage> {
   seen.add(root);
   for (const field of root.fields) {
-    if (treatmentOf(field)?.kind !== "honoured" || field.message === undefined || seen.has(field.message)) continue;
+    const kind = treatmentOf(field)?.kind;
+    if ((kind !== "honoured" && kind !== "shown") || field.message === undefined || seen.has(field.message)) continue;
     messagesOf(field.message, seen);
   }
   return seen;
@@ -251,6 +255,7 @@ function expectTreatment(field: DescField, treatment: Treatment | undefined, sam
   const name = jsonPath([field]) || field.name;
   switch (treatment?.kind) {
     case "honoured":
+    case "shown":
     case "informs":
       expect({ status, ignored, text }).toMatchObject({ status: 200, ignored: [] });
       expect(text).not.toMatch(/^data: \{"error"/m);
@@ -285,7 +290,7 @@ test("the table has a row for each field and no others", () => {
 test("each effect has a test that speaks of the field", () => {
   for (const [title, field] of fields) {
     const treatment = treatmentOf(field);
-    if (treatment?.kind !== "honoured") continue;
+    if (treatment?.kind !== "honoured" && treatment?.kind !== "shown") continue;
     const path = resolve(import.meta.dirname, "..", treatment.test);
     expect(existsSync(path), `${title}: ${treatment.test}`).toBe(true);
     const source = readFileSync(path, "utf8");
@@ -307,6 +312,20 @@ describe("chat", () => {
     const refused = refusedValues[title];
     if (refused === undefined) throw new Error(`${title} has no value that is refused`);
     expectTreatment(field, { kind: "refused" }, refused, await ask(refused));
+  });
+
+  test("what the model's template doesn't show is ignored", async () => {
+    const names = ["system", "user", "assistant"].map((role) => ({ role, content: "a", name: "n" }));
+    const result = { role: "tool", tool_call_id: call.id, content: "a", name: "f" };
+    const messages = [...names, { role: "assistant", content: "a", tool_calls: [call] }, result];
+    const older = [user, { role: "assistant", content: "a", function_call: call.function }, user];
+    expect(await ask({ messages })).toMatchObject({ status: 200, ignored: [] });
+    expect(await ask({ messages: older })).toMatchObject({ status: 200, ignored: [] });
+    expect(await ask({ model: "bare", messages })).toMatchObject({
+      status: 200,
+      ignored: [0, 1, 2, 3, 4].map((index) => `messages[${index}].${index === 3 ? "tool_calls" : "name"}`),
+    });
+    expect((await ask({ model: "bare", messages: older })).ignored).toEqual(["messages[1].function_call"]);
   });
 
   test("what asks for nothing is not reported", async () => {

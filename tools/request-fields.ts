@@ -47,7 +47,8 @@ function pages(roots: readonly DescMessage[]): string[] {
     const rows = desc.fields.map((field) => {
       const treatment = treatmentOf(field);
       if (treatment === undefined) throw new Error(`src/worker/request-fields.ts has no row for ${field.toString()}`);
-      if (treatment.kind === "honoured" && field.message !== undefined) waiting.push(field.message);
+      const { kind } = treatment;
+      if ((kind === "honoured" || kind === "shown") && field.message !== undefined) waiting.push(field.message);
       return `| ${cells(field, treatment).join(" | ")} |`;
     });
     // What only stands in for its one field has nothing to say.
@@ -69,6 +70,8 @@ function wordsOf(treatment: Treatment): string {
   switch (treatment.kind) {
     case "honoured":
       return treatment.but === undefined ? "honoured" : `honoured; refused: ${treatment.but}`;
+    case "shown":
+      return "honoured where the model's template shows it, else ignored";
     case "refused":
       return treatment.what === undefined ? "refused" : `refused: ${treatment.what}`;
     case "members":

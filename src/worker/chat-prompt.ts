@@ -3,7 +3,7 @@ import type { ModelInfo } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
 import { allowedTools, offeredTools } from "./chat-answer.ts";
 import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
-import { compileChatTemplate } from "./chat-template.ts";
+import { compileChatTemplate, type Shown } from "./chat-template.ts";
 import { renderPrompt } from "./open-message.ts";
 
 /** What of a request the prompt is made of. */
@@ -23,6 +23,7 @@ export type PromptRequest = Pick<
 export interface ChatPrompts {
   /** Jinja; undefined where the model has none and ChatML stands in. */
   readonly source: string | undefined;
+  readonly shown: Shown;
   /** Whether a message of the history may have several calls. */
   readonly takesParallelCalls: boolean;
   /** The text that the model's template makes of a conversation. Throws an error that names the field. */
@@ -35,6 +36,7 @@ export function createChatPrompts(info: ModelInfo, chatTemplate: string | undefi
   const template = compileChatTemplate({ ...info, chatTemplate: source });
   return {
     source,
+    shown: template.shown,
     takesParallelCalls: template.takesParallelCalls,
     render(request) {
       if (offeredTools(request) !== undefined && !template.showsTools) {

@@ -1,5 +1,5 @@
 import { Template } from "@huggingface/jinja";
-import { ReasoningEffort, Verbosity } from "../../gen/loqui/v1/chat_pb.ts";
+import { ChatRole, ReasoningEffort, Verbosity } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 
 /** What templates call the reasoning of an earlier message. */
@@ -36,6 +36,14 @@ export interface TemplateVariables {
   readonly kwargs?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** What of a conversation the model gets to see. */
+export interface Shown {
+  /** The roles whose messages' names are shown. */
+  readonly namedRoles: readonly ChatRole[];
+  /** Whether earlier tool calls are. */
+  readonly toolCalls: boolean;
+}
+
 /** Makes a prompt of a conversation. */
 export interface ChatTemplate {
   /** The prompt. Throws `invalid_request` with the template's own words where it refuses the messages. */
@@ -46,6 +54,7 @@ export interface ChatTemplate {
   readonly wantsArgumentsAsText: boolean;
   /** Whether the template shows the model the request's tools. */
   readonly showsTools: boolean;
+  readonly shown: Shown;
   /** Whether the template shows only tools that are described, parameters too, as gpt-oss' and Hermes'. */
   readonly wantsDescriptions: boolean;
   /** Whether a message may have several calls: Llama 3's template refuses them, gpt-oss' shows the first. */
@@ -160,9 +169,21 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
       ),
     },
   ];
+  const showsCalls = shows("loqui-value", [plain, calling(argumentsOf("loqui-value"))]);
   // One that shows no calls at all is left alone.
-  const takesParallelCalls =
-    shows("loqui-second", several) || !shows("loqui-value", [plain, calling(argumentsOf("loqui-value"))]);
+  const takesParallelCalls = shows("loqui-second", several) || !showsCalls;
+
+  const named = (role: string): TemplateMessage => ({ ...plain, role, name: "loqui-name" });
+  const result = [plain, calling(argumentsOf("a")), { ...named("tool"), tool_call_id: probeIds[0] }];
+  const naming: readonly (readonly [ChatRole, TemplateMessage[]])[] = [
+    [ChatRole.SYSTEM, [named("system"), plain]],
+    [ChatRole.DEVELOPER, [named("system"), plain]],
+    [ChatRole.USER, [named("user")]],
+    [ChatRole.ASSISTANT, [plain, named("assistant")]],
+    [ChatRole.TOOL, result],
+    [ChatRole.FUNCTION, result],
+  ];
+  const namedRoles = naming.filter(([, messages]) => shows("loqui-name", messages)).map(([role]) => role);
 
   const names = (variable: string) => new RegExp(`\\b${variable}\\b`).test(source.chatTemplate ?? chatml);
   const switches = ["enable_thinking", "thinking"].filter(names);
@@ -173,6 +194,7 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
     wantsParts,
     wantsArgumentsAsText,
     showsTools,
+    shown: { namedRoles, toolCalls: showsCalls },
     wantsDescriptions,
     takesParallelCalls,
     reasoningPlace,

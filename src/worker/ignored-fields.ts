@@ -1,23 +1,32 @@
 import type { DescField, DescMessage, Message } from "@bufbuild/protobuf";
 import type { Path } from "@bufbuild/protobuf/reflect";
+import type { ChatMessage } from "../../gen/loqui/v1/chat_pb.ts";
 import { jsonPath } from "../codec/path.ts";
+import type { Shown } from "./chat-template.ts";
 import { requestFields, type Treatment } from "./request-fields.ts";
 
 /** Paths listed of one request at most: the header has no room for more. */
 const maxPaths = 128;
 
 /** Looks at a message, whose place is on the stack, and lists what is ignored in it. */
-type Look = (message: Readonly<Record<string, unknown>>, stack: Path[number][], found: string[]) => void;
+type Look = (message: Readonly<Record<string, unknown>>, found: Found) => void;
+
+/** What is ignored so far, and where the look is. */
+interface Found {
+  readonly paths: string[];
+  readonly stack: Path[number][];
+  readonly shown: Shown;
+}
 
 /**
  * The fields of a request that ask for something and have no effect on a local
  * model's answer, as paths, e.g. `store`, `messages[0].content[1].prompt_cache_breakpoint`.
- * Costs a look at the few fields that can be such.
+ * Costs a look at the few fields that can be such. `shown`: by the model's template.
  */
-export function ignoredFields<D extends DescMessage>(desc: D, request: Message): readonly string[] {
-  const found: string[] = [];
-  lookAt(desc)?.(request as unknown as Readonly<Record<string, unknown>>, [], found);
-  return found;
+export function ignoredFields(desc: DescMessage, request: Message, shown: Shown): readonly string[] {
+  const paths: string[] = [];
+  lookAt(desc)?.(request as unknown as Readonly<Record<string, unknown>>, { paths, stack: [], shown });
+  return paths;
 }
 
 /** What a field's row says; undefined where its message has no table. */
@@ -37,8 +46,8 @@ function lookAt(desc: DescMessage): Look | undefined {
   const look: Look | undefined =
     parts.length === 0
       ? undefined
-      : (message, stack, found) => {
-          for (const part of parts) part(message, stack, found);
+      : (message, found) => {
+          for (const part of parts) part(message, found);
         };
   looks.set(desc, look);
   return look;
@@ -48,20 +57,23 @@ function lookAtField(field: DescField): Look | undefined {
   const treatment = treatmentOf(field);
   switch (treatment?.kind) {
     case "ignored":
-      return (message, stack, found) => {
+      return (message, found) => {
         const value = setValue(message, field);
-        if (value === undefined || treatment.asks?.(value) === false) return;
-        if (found.length < maxPaths) found.push(jsonPath([...stack, field]));
+        if (value !== undefined && treatment.asks?.(value) !== false) add(found, field);
       };
     case "members":
-      return (message, stack, found) => {
+      return (message, found) => {
         const value = message[field.localName];
-        if (typeof value !== "string") return;
-        for (const name of namesIn(value)) {
-          if (found.length >= maxPaths) return;
-          found.push(jsonPath([...stack, { kind: "map_sub", key: name }]));
-        }
+        if (typeof value === "string") for (const key of namesIn(value)) add(found, { kind: "map_sub", key });
       };
+    case "shown": {
+      const inside = field.message === undefined ? undefined : lookInto(field, field.message);
+      return (message, found) => {
+        if (setValue(message, field) === undefined) return;
+        if (treatment.by(found.shown, message as unknown as ChatMessage)) inside?.(message, found);
+        else add(found, field);
+      };
+    }
     case "honoured":
       return field.message === undefined ? undefined : lookInto(field, field.message);
     default:
@@ -69,29 +81,36 @@ function lookAtField(field: DescField): Look | undefined {
   }
 }
 
+function add({ paths, stack }: Found, step: Path[number]): void {
+  if (paths.length < maxPaths) paths.push(jsonPath([...stack, step]));
+}
+
 function lookInto(field: DescField, desc: DescMessage): Look | undefined {
   const look = lookAt(desc);
   if (look === undefined) return undefined;
-  const inside = (value: unknown, stack: Path[number][], found: string[]) =>
-    look(value as Readonly<Record<string, unknown>>, stack, found);
-  return (message, stack, found) => {
+  const inside = (value: unknown, found: Found) => look(value as Readonly<Record<string, unknown>>, found);
+  return (message, found) => {
     const value = setValue(message, field);
     if (value === undefined) return;
+    const { stack } = found;
     stack.push(field);
     if (field.fieldKind === "list") {
       for (const [index, item] of (value as readonly unknown[]).entries()) {
         stack.push({ kind: "list_sub", index });
-        inside(item, stack, found);
+        inside(item, found);
         stack.pop();
       }
-    } else inside(value, stack, found);
+    } else inside(value, found);
     stack.pop();
   };
 }
 
 /** A field's value; undefined where it isn't set. */
 function setValue(message: Readonly<Record<string, unknown>>, field: DescField): unknown {
-  if (field.oneof === undefined) return message[field.localName];
+  if (field.oneof === undefined) {
+    const value = message[field.localName];
+    return Array.isArray(value) && value.length === 0 ? undefined : value;
+  }
   const chosen = message[field.oneof.localName] as { readonly case: string | undefined; readonly value?: unknown };
   return chosen.case === field.localName ? chosen.value : undefined;
 }

@@ -1,6 +1,7 @@
 import type { ModelInfo } from "../engines/token-engine.ts";
 import type { ErrorKind } from "../errors.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
+import type { Shown } from "./chat-template.ts";
 import type { Pulse } from "./pulse.ts";
 
 /** Name of the socket by which the parent shows that it lives, in the folder of the workers' sockets. */
@@ -55,6 +56,8 @@ export interface WorkerInfo extends ModelInfo {
   readonly contextLength: number;
   readonly sequences: number;
   readonly batchSize: number;
+  /** What of a conversation its template shows. */
+  readonly shown: Shown;
 }
 
 /** How busy a worker is. */

@@ -81,7 +81,6 @@ async function start(config: WorkerConfig, path: string): Promise<void> {
 async function serve({ model, limits, logContent }: WorkerConfig, path: string) {
   const engine = countEngine(await openEngine(model), work);
   const { sequences, contextLength, batchSize } = engine;
-  const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize };
   const scheduler = createScheduler(engine, {
     maxQueuedRequests: limits.maxQueuedRequests,
     maxQueuedTokens: limits.maxQueuedTokens ?? 4 * sequences * contextLength,
@@ -92,6 +91,7 @@ async function serve({ model, limits, logContent }: WorkerConfig, path: string) 
   const prompts = createChatPrompts(engine.info, model.chatTemplate);
   const generator = createGenerator({ engine, scheduler, defaults, maxOutputTokens });
   const fingerprint = fingerprintOf(model, engine);
+  const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize, shown: prompts.shown };
   const methods: WorkerMethods = new Map([
     ...createChatMethods({ generator, prompts, defaults, fingerprint }),
     ...createCompletionMethods({ engine, generator, fingerprint }),

@@ -24,6 +24,7 @@ import type {
   ToolSelection,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { Texts, TokenIdLists, TokenIds } from "../../gen/loqui/v1/common_pb.ts";
+import type { Shown } from "./chat-template.ts";
 
 /** What becomes of a field of a generation request for a local model. Never nothing. */
 export type Treatment =
@@ -31,6 +32,8 @@ export type Treatment =
   | { readonly kind: "honoured"; readonly test: string; readonly but?: string }
   /** The request is refused by the field's name. `what`: for these values; the others ask for nothing. */
   | { readonly kind: "refused"; readonly what?: string }
+  /** As honoured, where the model's template shows it; else as ignored. */
+  | { readonly kind: "shown"; readonly test: string; readonly by: (shown: Shown, message: ChatMessage) => boolean }
   /** It tells something and asks for nothing. */
   | { readonly kind: "informs" }
   /** It has no effect, which `x-loqui-ignored` says, where `asks` says that something is asked for. */
@@ -51,9 +54,10 @@ const informs: Treatment = { kind: "informs" };
 const ignored: Treatment = { kind: "ignored" };
 const members: Treatment = { kind: "members" };
 const asked = (value: unknown): boolean => value === true;
+const testOf = (name: string): string => `test/${name}.test.ts`;
 const honoured = (test: string, but?: string): Treatment => ({
   kind: "honoured",
-  test: `test/${test}.test.ts`,
+  test: testOf(test),
   ...(but !== undefined && { but }),
 });
 const refused = (what?: string): Treatment => ({ kind: "refused", ...(what !== undefined && { what }) });
@@ -183,13 +187,17 @@ export const requestFields = new Map<string, FieldTable>(
     ChatMessage: {
       role: honoured(template),
       content: honoured(template),
-      name: honoured(template),
-      toolCalls: honoured(toolCalls),
+      name: {
+        kind: "shown",
+        test: testOf(here),
+        by: ({ namedRoles }, { role }) => namedRoles.includes(role),
+      },
+      toolCalls: { kind: "shown", test: testOf(here), by: ({ toolCalls }) => toolCalls },
       toolCallId: honoured(toolCalls),
       reasoningContent: honoured(template),
       refusal: honoured(template),
       audio: refused(),
-      functionCall: honoured(template),
+      functionCall: { kind: "shown", test: testOf(here), by: ({ toolCalls }) => toolCalls },
       annotations: informs,
       extra: members,
     } satisfies FieldTable<ChatMessage>,

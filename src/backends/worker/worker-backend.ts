@@ -200,8 +200,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
   }
 
   /** Lists what a request asks for without effect. Throws `unsupported` for it where the caller or the server is strict. */
-  function tellIgnored<I extends DescMessage>(desc: I, request: MessageShape<I>, { metadata }: RequestContext): void {
-    const ignored = ignoredFields(desc, request);
+  function tellIgnored(ignored: readonly string[], { metadata }: RequestContext): void {
     const [param] = ignored;
     if (param === undefined) return;
     if (options.strict === true || metadata.request.get("x-loqui-strict") === "1") {
@@ -227,7 +226,6 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     context: RequestContext,
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
     const { record, signal } = context;
-    tellIgnored(method.input, request, context);
     const bytes = toBinary(method.input, request);
     if (bytes.length > maxFrameBytes - callOverheadBytes) {
       throw new LoquiError("too_large", `the request of ${bytes.length} bytes is above the maximum ${maxFrameBytes}`);
@@ -253,6 +251,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
           // Another with the same input may have been alone meanwhile.
           checkQuarantine(input);
           worker = await readyWorker(context);
+          tellIgnored(ignoredFields(method.input, request, worker.info.shown), context);
           admitted();
           const startedAt = performance.now();
           unwatch = worker.process.watch();
