@@ -30,7 +30,11 @@ const template = `{% for tool in tools or [] %}{{ tool | tojson }} <tool_call></
 let running: RunningLoqui;
 beforeAll(async () => {
   running = await startWithScripts({
-    m: { reply: ["<think>", "Hm", "</think>", "a", "b", "c"], template },
+    m: {
+      reply: ["<think>", "Hm", "</think>", "a", "b", "c"],
+      template,
+      controls: ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
+    },
     bare: { reply: ["a"] },
   });
 });
@@ -134,6 +138,20 @@ const samples: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     thinking_budget_tokens: { thinking_budget_tokens: 1 },
     retrieval: { retrieval: { query: "q" } },
   },
+  CreateCompletionRequest: {
+    ...generationSamples,
+    prompt_text: { prompt: "a" },
+    prompt_texts: { prompt: ["a", "b"] },
+    prompt_tokens: { prompt: [65, 66] },
+    prompt_token_lists: { prompt: [[65], [66]] },
+    logprobs: { logprobs: 2 },
+    suffix: { suffix: "b" },
+    echo: { echo: true },
+    best_of: { best_of: 2 },
+  },
+  Texts: { texts: { prompt: ["a", "b"] } },
+  TokenIds: { ids: { prompt: [65, 66] } },
+  TokenIdLists: { lists: { prompt: [[65], [66]] } },
   StreamOptions: {
     include_usage: { stream: true, stream_options: { include_usage: true } },
     include_obfuscation: { stream: true, stream_options: { include_obfuscation: true } },
@@ -228,7 +246,9 @@ function messagesOf(root: DescMessage, seen = new Set<DescMessage>()): Set<DescM
 }
 
 const chatMessages = messagesOf(CreateChatCompletionRequestSchema);
-const fields = [...chatMessages].flatMap((desc) => desc.fields.map((field) => [titleOf(field), field] as const));
+const completionMessages = messagesOf(CreateCompletionRequestSchema);
+const fieldsOf = (messages: Iterable<DescMessage>) =>
+  [...messages].flatMap((desc) => desc.fields.map((field) => [titleOf(field), field] as const));
 
 function titleOf(field: DescField): string {
   return `${field.parent.name}.${field.name}`;
@@ -279,8 +299,8 @@ function expectTreatment(field: DescField, treatment: Treatment | undefined, sam
 }
 
 test("the table has a row for each field and no others", () => {
-  const all = [...chatMessages, ...messagesOf(CreateCompletionRequestSchema)];
-  expect([...requestFields.keys()].sort()).toEqual([...new Set(all.map(({ typeName }) => typeName))].sort());
+  const all = new Set([...chatMessages, ...completionMessages]);
+  expect([...requestFields.keys()].sort()).toEqual([...all].map(({ typeName }) => typeName).sort());
   for (const desc of all) {
     const table = requestFields.get(desc.typeName) ?? {};
     expect(Object.keys(table).sort()).toEqual(desc.members.map(({ localName }) => localName).sort());
@@ -288,7 +308,7 @@ test("the table has a row for each field and no others", () => {
 });
 
 test("each effect has a test that speaks of the field", () => {
-  for (const [title, field] of fields) {
+  for (const [title, field] of fieldsOf(new Set([...chatMessages, ...completionMessages]))) {
     const treatment = treatmentOf(field);
     if (treatment?.kind !== "honoured" && treatment?.kind !== "shown") continue;
     const path = resolve(import.meta.dirname, "..", treatment.test);
@@ -300,19 +320,28 @@ test("each effect has a test that speaks of the field", () => {
   }
 });
 
+/** Asks for what sets a field, and for a value of it that is refused, where there is one. */
+async function holdToItsRow(title: string, field: DescField, ask: (more: object) => Promise<Outcome>): Promise<void> {
+  const sample = samples[field.parent.name]?.[field.name];
+  if (sample === undefined) throw new Error(`${title} has no sample`);
+  const treatment = treatmentOf(field);
+  expectTreatment(field, treatment, sample, await ask(sample));
+  if (treatment?.kind !== "honoured" || treatment.but === undefined) return;
+  const refused = refusedValues[title];
+  if (refused === undefined) throw new Error(`${title} has no value that is refused`);
+  expectTreatment(field, { kind: "refused" }, refused, await ask(refused));
+}
+
+describe("completions", () => {
+  const ask = (more: object) => post("/v1/completions", { model: "m", prompt: "a", max_tokens: 3, ...more });
+
+  test.each(fieldsOf(completionMessages))("%s", (title, field) => holdToItsRow(title, field, ask));
+});
+
 describe("chat", () => {
   const ask = (more: object) => post("/v1/chat/completions", { model: "m", messages: [user], max_tokens: 8, ...more });
 
-  test.each(fields)("%s", async (title, field) => {
-    const sample = samples[field.parent.name]?.[field.name];
-    if (sample === undefined) throw new Error(`${title} has no sample`);
-    const treatment = treatmentOf(field);
-    expectTreatment(field, treatment, sample, await ask(sample));
-    if (treatment?.kind !== "honoured" || treatment.but === undefined) return;
-    const refused = refusedValues[title];
-    if (refused === undefined) throw new Error(`${title} has no value that is refused`);
-    expectTreatment(field, { kind: "refused" }, refused, await ask(refused));
-  });
+  test.each(fieldsOf(chatMessages))("%s", (title, field) => holdToItsRow(title, field, ask));
 
   test("what the model's template doesn't show is ignored", async () => {
     const names = ["system", "user", "assistant"].map((role) => ({ role, content: "a", name: "n" }));
