@@ -13,7 +13,13 @@ let running: RunningLoqui;
 beforeAll(async () => {
   const plain = { reply: ["one", " two", " three", " four"], controls: ["<|note|>"] };
   running = await startWithScripts(
-    { plain, thinker: { reply: ["Hm", "m.", "</think>", "So"], template: qwen }, small: plain },
+    {
+      plain,
+      thinker: { reply: ["Hm", "m.", "</think>", "So"], template: qwen },
+      small: plain,
+      looping: { ...plain, loop: true },
+      unsure: { reply: ["yes"], logit: 2 },
+    },
     {},
     { small: { n_ctx: 64 } },
   );
@@ -38,6 +44,9 @@ async function post(path: string, body: object): Promise<any> {
   return response.json();
 }
 
+const complete = (body: object) =>
+  post("/v1/completions", { model: "plain", prompt: "Count.", temperature: 0, ...body });
+
 const ask = (body: object): Promise<Answer> =>
   post("/v1/chat/completions", { model: "plain", messages, temperature: 0, ...body });
 
@@ -59,8 +68,8 @@ interface Chunk {
 }
 
 /** The chunks of a streamed answer. */
-async function chunksOf(body: object): Promise<Chunk[]> {
-  const response = await fetch(`${running.url}/v1/chat/completions`, {
+async function chunksOf(body: object, path = "/v1/chat/completions"): Promise<Chunk[]> {
+  const response = await fetch(`${running.url}${path}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ model: "plain", messages, temperature: 0, stream: true, ...body }),
@@ -229,4 +238,58 @@ test("an answer without a limit of its own", async () => {
   expect((await ask({ model: "small", n_predict: -1 })).usage.completion_tokens).toBe(5);
   expect((await ask({ model: "small", max_tokens: 0 })).usage).toMatchObject({ completion_tokens: 0 });
   expect((await ask({ max_tokens: -2 })).error).toMatchObject({ param: "max_tokens" });
+});
+
+test("DRY leaves a loop", async () => {
+  const text = (body: object) => complete({ model: "looping", max_tokens: 12, ...body }).then((a) => a.choices[0].text);
+  const round = "one two three four";
+  expect(await text({})).toBe(round.repeat(3));
+  const dry = { dry_multiplier: 50, dry_allowed_length: 2, dry_sequence_breakers: ["#"] };
+  // From the third token on it would repeat the first round.
+  expect((await text(dry)).startsWith(`${round}one two three`)).toBe(false);
+  expect((await text(dry)).startsWith(`${round}one two`)).toBe(true);
+  // A penalty of 5 is nothing beside the logit of 32, but where it grows it comes to be more.
+  expect(await text({ ...dry, dry_multiplier: 5, dry_base: 1 })).toBe(round.repeat(3));
+  expect(await text({ ...dry, dry_multiplier: 5, dry_base: 8 })).not.toBe(round.repeat(3));
+  expect(await text({ ...dry, dry_penalty_last_n: 0 })).toBe(round.repeat(3));
+  expect(await text({ ...dry, dry_allowed_length: 20 })).toBe(round.repeat(3));
+  expect(await text({ ...dry, dry_sequence_breakers: ["two", "four"] })).toBe(round.repeat(3));
+});
+
+test("XTC leaves the likeliest token out, where another one is likely enough", async () => {
+  const text = (body: object) =>
+    complete({ temperature: 1, top_k: 2, max_tokens: 1, ...body }).then((a) => a.choices[0].text);
+  const unsure = { model: "unsure", xtc_probability: 1, xtc_threshold: 0.05 };
+  for (let seed = 0; seed < 10; seed++) {
+    expect(await text({ ...unsure, seed })).not.toBe("yes");
+    expect(await text({ ...unsure, model: "plain", seed })).toBe("one");
+  }
+  expect(await text({ ...unsure, temperature: 0, xtc_probability: 0 })).toBe("yes");
+  expect(await text({ ...unsure, temperature: 0, xtc_threshold: 0.51 })).toBe("yes");
+});
+
+describe("completions too", () => {
+  test.each([
+    { body: { stop: [" thr"], include_stop_str_in_output: true }, text: "one two thr" },
+    { body: { logit_bias: { 263: 100 }, max_tokens: 1, skip_special_tokens: false }, text: "<|note|>" },
+    { body: { max_tokens: 2 }, text: "one two" },
+  ])("$body", async ({ body, text }) => {
+    expect((await complete(body)).choices[0].text).toBe(text);
+  });
+
+  test("no limit of its own", async () => {
+    const { usage } = await complete({ model: "small", max_tokens: -1, ignore_eos: true });
+    expect(usage.total_tokens).toBe(64);
+  });
+
+  test("what a stream says beside the answer", async () => {
+    const prompt = "A text of two batches. ".repeat(30);
+    const stream_options = { include_usage: true, continuous_usage_stats: true };
+    const body = { messages: undefined, prompt, return_progress: true, timings_per_token: true, stream_options };
+    const chunks = await chunksOf(body, "/v1/completions");
+    const progress = chunks.flatMap((chunk) => chunk.prompt_progress ?? []);
+    expect(progress.map(({ processed }) => processed)).toEqual([progress[0]?.cache, 512, progress[0]?.total]);
+    expect(chunks.every(({ usage, timings }) => usage !== undefined && timings !== undefined)).toBe(true);
+    expect(chunks.at(-1)?.usage).toMatchObject({ completion_tokens: 5, total_tokens: prompt.length + 5 });
+  });
 });

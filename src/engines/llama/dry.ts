@@ -19,7 +19,7 @@ const highestPenalty = 1e30;
  * each generation, during which nothing is decoded.
  *
  * `history` is the prompt; `bytesOf` is what a token stands for, with the names
- * of control tokens. Each token costs a pass over the window.
+ * of control tokens. Each token costs a pass over the window, some 10 ns a position.
  */
 export function createDry(settings: DrySampling, history: Uint32Array, bytesOf: (token: number) => Buffer): Dry {
   const { multiplier, base, allowedLength, window } = settings;
@@ -89,9 +89,10 @@ export function createDry(settings: DrySampling, history: Uint32Array, bytesOf: 
       const lengths = new Map<number, number>();
       for (let back = 1; back < last.length; back++) {
         const count = Math.min(repeated[back] ?? 0, limit);
+        if (count < allowedLength) continue;
         // The token that followed the same text before.
         const next = last[last.length - back] ?? 0;
-        if (count >= allowedLength && count > (lengths.get(next) ?? -1)) lengths.set(next, count);
+        if (count > (lengths.get(next) ?? -1)) lengths.set(next, count);
       }
       for (const [token, count] of lengths) {
         if (isBreaking(token)) continue;
