@@ -16,7 +16,8 @@ const highestPenalty = 1e30;
  * longer the repetition that a token would go on with, the more it loses. As
  * `llama_sampler_dry` in llama.cpp, which isn't used for two reasons: the addon
  * doesn't show it the prompt, and it looks through the whole vocabulary for
- * each generation, during which nothing is decoded.
+ * each generation, during which nothing is decoded. Unlike there, the repeat
+ * penalty comes after it: these penalties are a logit bias.
  *
  * `history` is the prompt; `bytesOf` is what a token stands for, with the names
  * of control tokens. Each token costs a pass over the window, some 10 ns a position.
