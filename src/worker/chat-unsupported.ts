@@ -1,9 +1,4 @@
-import {
-  type CreateChatCompletionRequest,
-  type CreateCompletionRequest,
-  OutputModality,
-  ToolChoiceMode,
-} from "../../gen/loqui/v1/chat_pb.ts";
+import { type CreateChatCompletionRequest, OutputModality, ToolChoiceMode } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import type { GenerationRequest } from "./generator.ts";
 
@@ -49,17 +44,13 @@ const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
   { param: "retrieval", asked: (r) => r.retrieval !== undefined },
 ];
 
-const forCompletion: readonly Unsupported<CreateCompletionRequest>[] = [
-  { param: "logprobs", asked: (r) => r.logprobs !== undefined },
-];
-
 /** Throws `unsupported` for the first field of a request that asks for what can't be done yet. */
 export function refuseUnsupported(request: GenerationRequest): void {
   const row =
     forAll.find(({ asked }) => asked(request)) ??
     (request.$typeName === "loqui.v1.CreateChatCompletionRequest"
       ? forChat.find(({ asked }) => asked(request))
-      : forCompletion.find(({ asked }) => asked(request)));
+      : undefined);
   if (row === undefined) return;
   const what = row.what ?? `\`${row.param}\``;
   throw new LoquiError("unsupported", `${what} is not supported yet by this model`, { param: row.param });

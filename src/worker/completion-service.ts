@@ -2,11 +2,13 @@ import { randomUUID } from "node:crypto";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   ChatService,
+  type CompletionChoiceSchema,
   type CreateCompletionRequest,
   CreateCompletionRequestSchema,
   CreateCompletionResponseSchema,
 } from "../../gen/loqui/v1/chat_pb.ts";
-import type { TokenEngine } from "../engines/token-engine.ts";
+import type { TokenEngine, TokenLogprobs } from "../engines/token-engine.ts";
+import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import { refuseUnsupported } from "./chat-unsupported.ts";
 import { type ChunkForms, chunkEncoder, streamChoices } from "./choice-stream.ts";
@@ -19,6 +21,7 @@ import {
   type Generator,
   type PreparedGeneration,
 } from "./generator.ts";
+import { charactersOf, completionLogprobs, type PromptEntry, promptEntries, type TokenTrail } from "./logprobs.ts";
 import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
 
 export interface CompletionServiceOptions {
@@ -28,9 +31,12 @@ export interface CompletionServiceOptions {
   readonly fingerprint: string;
 }
 
+/** What a chunk's choice has of a completion. */
+type CompletionPiece = Pick<MessageInitShape<typeof CompletionChoiceSchema>, "text" | "logprobs">;
+
 /** A completion's text, piece by piece. */
-interface CompletionText extends ChoiceOutput<string> {
-  readonly text: string;
+interface CompletionText extends ChoiceOutput<CompletionPiece> {
+  readonly whole: CompletionPiece;
 }
 
 /** A request that is ready to be generated. */
@@ -38,7 +44,7 @@ interface Prepared {
   readonly request: CreateCompletionRequest;
   readonly prompts: readonly CompletionPrompt[];
   readonly generation: PreparedGeneration;
-  readonly options: ChoicesOptions<CompletionText, string>;
+  readonly options: ChoicesOptions<CompletionText, CompletionPiece>;
 }
 
 /** OpenAI's; llama-server goes on to the end of the context. */
@@ -53,6 +59,12 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
     const generation = generator.prepare(request);
     const prompts = await completionPrompts(request, engine, call.signal);
     const each = request.bestOf ?? request.n ?? 1;
+    const { echo, logprobs, suffix } = request;
+    if (echo === true && logprobs !== undefined && suffix !== undefined) {
+      const message =
+        "`suffix` is not supported beside both `echo` and `logprobs`: its tokens have no place in the text";
+      throw new LoquiError("unsupported", message, { param: "suffix" });
+    }
     return {
       request,
       prompts,
@@ -61,8 +73,13 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
         prompts: prompts.map(({ tokens }) => tokens),
         choices: each,
         maxTokens: request.maxTokens ?? defaultMaxTokens,
-        ...(each > (request.n ?? 1) && { topLogprobs: 0 }),
-        output: (index) => createCompletionText(request.echo === true ? prompts[Math.floor(index / each)]?.text : ""),
+        topLogprobs: logprobs ?? (each > (request.n ?? 1) ? 0 : undefined),
+        output: (index, trail) =>
+          createCompletionText(
+            echo === true ? prompts[Math.floor(index / each)] : undefined,
+            logprobs === undefined ? undefined : trail,
+            engine,
+          ),
       },
     };
   }
@@ -74,7 +91,7 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
       ...answerOf(request),
       choices: best(choices, options.choices, request.n ?? 1).map((choice, index) => ({
         index,
-        text: choice.output.text,
+        ...choice.output.whole,
         finishReason: finishReasons[choice.result.reason],
       })),
       usage,
@@ -106,7 +123,11 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
 }
 
 /** The likeliest `n` of the `each` choices of each prompt, the likeliest first. All where `each` is `n`, in their order. */
-function best<C extends Choice<CompletionText, string>>(choices: readonly C[], each: number, n: number): readonly C[] {
+function best<C extends Choice<CompletionText, CompletionPiece>>(
+  choices: readonly C[],
+  each: number,
+  n: number,
+): readonly C[] {
   if (each === n) return choices;
   return Array.from({ length: choices.length / each }, (_, prompt) =>
     choices
@@ -117,33 +138,56 @@ function best<C extends Choice<CompletionText, string>>(choices: readonly C[], e
 }
 
 /** Begins with what is echoed: it comes with the first piece. */
-function createCompletionText(echo = ""): CompletionText {
+function createCompletionText(
+  echo: CompletionPrompt | undefined,
+  trail: TokenTrail | undefined,
+  engine: TokenEngine,
+): CompletionText {
   let text = "";
-  let echoed = false;
-  const take = (piece: string) => {
-    const next = echoed ? piece : echo + piece;
-    echoed = true;
+  const entries: PromptEntry[] = [];
+  const ofPrompt: TokenLogprobs[] = [];
+  const echoed = charactersOf(echo?.text ?? "");
+  let begun = false;
+  /** Length of what was generated. */
+  let length = 0;
+
+  function entriesOf(piece: string): PromptEntry[] {
+    if (trail === undefined) return [];
+    const before = begun || echo === undefined ? [] : promptEntries(echo, ofPrompt, engine);
+    const taken = trail.take(length, length + piece.length);
+    return [...before, ...taken.map((entry) => ({ ...entry, at: entry.at + echoed }))];
+  }
+
+  function take(piece: string): CompletionPiece[] {
+    const next = begun ? piece : (echo?.text ?? "") + piece;
+    const taken = entriesOf(piece);
+    begun = true;
+    length += piece.length;
     text += next;
-    return next === "" ? [] : [next];
-  };
+    for (const entry of taken) entries.push(entry);
+    if (next === "" && taken.length === 0) return [];
+    return [{ text: next, ...(taken.length > 0 && { logprobs: completionLogprobs(taken) }) }];
+  }
+
   return {
     push: take,
     end: () => take(""),
+    ...(echo !== undefined && trail !== undefined && { pushPrompt: (logprobs) => void ofPrompt.push(logprobs) }),
     thinking: false,
     satisfied: false,
     parsed: false,
-    get text() {
-      return text;
+    get whole() {
+      return { text, ...(trail !== undefined && { logprobs: completionLogprobs(entries) }) };
     },
   };
 }
 
 function chunkForms(
   common: MessageInitShape<typeof CreateCompletionResponseSchema>,
-): ChunkForms<CompletionText, string> {
+): ChunkForms<CompletionText, CompletionPiece> {
   const encode = chunkEncoder(CreateCompletionResponseSchema, common);
   return {
-    delta: (index, text, extras) => encode({ choices: [{ index, text }], ...extras }),
+    delta: (index, piece, extras) => encode({ choices: [{ index, ...piece }], ...extras }),
     nothing: (index, extras) => encode({ choices: [{ index }], ...extras }),
     end: ({ index, result }, extras) =>
       encode({ choices: [{ index, finishReason: finishReasons[result.reason] }], ...extras }),

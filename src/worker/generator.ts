@@ -7,7 +7,7 @@ import {
   FinishReason,
   type TimingsSchema,
 } from "../../gen/loqui/v1/chat_pb.ts";
-import type { TokenEngine } from "../engines/token-engine.ts";
+import type { TokenEngine, TokenLogprobs } from "../engines/token-engine.ts";
 import { checkBans, choiceSeed, type SamplingContext, type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
 import { createStructureCompiler } from "./chat-structure.ts";
 import { createTokenTrail, type TokenTrail } from "./logprobs.ts";
@@ -44,6 +44,11 @@ export interface ChoiceOutput<Delta> {
   push(text: string): Delta[];
   /** What is left when the text is complete. */
   end(): Delta[];
+  /**
+   * Takes the log-probabilities of the prompt's tokens but the first, in order,
+   * before any text. Where it is there, and `topLogprobs`, they are computed.
+   */
+  pushPrompt?(logprobs: TokenLogprobs): void;
   /** Whether the last text was reasoning. */
   readonly thinking: boolean;
   /** Nothing more is wanted: the choice ends. */
@@ -180,6 +185,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
               cacheScope,
               ignoreEos: request.ignoreEos ?? false,
               topLogprobs: options.topLogprobs,
+              ...(output.pushPrompt !== undefined && { onPromptLogprobs: (logprobs) => output.pushPrompt?.(logprobs) }),
               ...(options.onPrompt !== undefined && {
                 onPrompt(processed, soFar) {
                   begin();

@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { ChatTokenLogprobSchema } from "../../gen/loqui/v1/chat_pb.ts";
+import type { ChatTokenLogprobSchema, CompletionLogprobsSchema } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine, TokenLogprob, TokenLogprobs } from "../engines/token-engine.ts";
 
 /** A token by its bytes. Its log-probability is finite: −9999 where it is impossible, as OpenAI has it. */
@@ -50,18 +50,14 @@ export function createTokenTrail(engine: Pick<TokenEngine, "tokenBytes">): Token
   let length = 0;
   let characters = 0;
 
-  const named = ({ token, logprob }: TokenLogprob): NamedLogprob => ({
-    bytes: engine.tokenBytes(token),
-    // JSON has no infinities.
-    logprob: Math.max(logprob, -9999),
-  });
+  const name = namingOf(engine);
 
   function close(text: string): void {
     if (text === "") return;
     groups.push({ tokens: open, from: length, to: length + text.length });
     open = [];
     length += text.length;
-    for (const _ of text) characters += 1;
+    characters += charactersOf(text);
   }
 
   return {
@@ -78,12 +74,88 @@ export function createTokenTrail(engine: Pick<TokenEngine, "tokenBytes">): Token
         groups.shift();
         if (group.to <= from) continue;
         for (const { logprobs, at } of group.tokens) {
-          taken.push({ ...named(logprobs), top: logprobs.top.map(named), at });
+          taken.push({ ...entryOf(logprobs, name), at });
         }
       }
       return taken;
     },
   };
+}
+
+/** Names tokens by their bytes. */
+type Naming = (token: TokenLogprob) => NamedLogprob;
+
+function namingOf(engine: Pick<TokenEngine, "tokenBytes">): Naming {
+  return ({ token, logprob }) => ({
+    bytes: engine.tokenBytes(token),
+    // JSON has no infinities.
+    logprob: Math.max(logprob, -9999),
+  });
+}
+
+function entryOf(logprobs: TokenLogprobs, name: Naming): Omit<TrailEntry, "at"> {
+  return { ...name(logprobs), top: logprobs.top.map(name) };
+}
+
+/** A token of a prompt. The first has no log-probabilities: nothing is before it. */
+export type PromptEntry = Pick<TrailEntry, "bytes" | "at"> & Partial<TrailEntry>;
+
+/**
+ * The tokens of a prompt as they stand in its text. `logprobs` has those of all
+ * but the first. The text may lack what the tokens begin with: a
+ * beginning-of-sequence token and a space that the tokenizer puts there.
+ */
+export function promptEntries(
+  prompt: { readonly text: string; readonly tokens: Uint32Array },
+  logprobs: readonly TokenLogprobs[],
+  engine: Pick<TokenEngine, "tokenBytes" | "createTextDecoder">,
+): PromptEntry[] {
+  const name = namingOf(engine);
+  const decoder = engine.createTextDecoder(true);
+  let length = 0;
+  const entries = Array.from(prompt.tokens, (token, index): PromptEntry => {
+    const at = length;
+    length += charactersOf(decoder.push(token));
+    const known = index === 0 ? undefined : logprobs[index - 1];
+    return { bytes: engine.tokenBytes(token), at, ...(known !== undefined && entryOf(known, name)) };
+  });
+  const added = length + charactersOf(decoder.flush()) - charactersOf(prompt.text);
+  return entries.map((entry) => ({ ...entry, at: Math.max(0, entry.at - added) }));
+}
+
+/** Unicode code points, as Python counts. */
+export function charactersOf(text: string): number {
+  let characters = 0;
+  for (const _ of text) characters += 1;
+  return characters;
+}
+
+/** Entries as completions have them: lists of one length. */
+export function completionLogprobs(entries: readonly PromptEntry[]): MessageInitShape<typeof CompletionLogprobsSchema> {
+  return {
+    tokens: entries.map(({ bytes }) => labelOf(bytes)),
+    tokenLogprobs: entries.map(({ logprob }) => (logprob === undefined ? {} : { logprob })),
+    topLogprobs: entries.map(({ bytes, logprob, top = [] }) => {
+      if (logprob === undefined) return {};
+      const byLabel = new Map<string, number>();
+      // The token itself is there too. Of two with the same text the likelier stays.
+      for (const other of [...top, { bytes, logprob }]) {
+        const label = labelOf(other.bytes);
+        if (!byLabel.has(label)) byLabel.set(label, other.logprob);
+      }
+      return { logprobs: { logprobs: Object.fromEntries(byLabel) } };
+    }),
+    textOffset: entries.map(({ at }) => at),
+  };
+}
+
+/** A token's text; of one that is no whole characters OpenAI's `bytes:\xf0\x9f`. */
+function labelOf(bytes: Uint8Array): string {
+  if (isUtf8(bytes)) return Buffer.from(bytes).toString();
+  const escaped = Array.from(bytes, (byte) =>
+    byte < 0x20 || byte > 0x7e ? `\\x${byte.toString(16).padStart(2, "0")}` : String.fromCharCode(byte),
+  );
+  return `bytes:${escaped.join("")}`;
 }
 
 /** Entries as chat has them. */

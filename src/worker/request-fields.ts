@@ -70,6 +70,7 @@ const tokens = "worker/tokenization";
 const template = "worker/chat-template";
 const toolCalls = "worker/chat-tools";
 const completions = "worker/completions";
+const completionLogprobs = "worker/completion-logprobs";
 
 /** What chat and completions have in common. */
 const generationFields = {
@@ -160,7 +161,7 @@ const completion: FieldTable<CreateCompletionRequest> = {
     promptTokens: honoured(completions),
     promptTokenLists: honoured(completions),
   },
-  logprobs: refused(),
+  logprobs: honoured(completionLogprobs),
   suffix: honoured(completions),
   echo: honoured(completions),
   bestOf: honoured(completions),

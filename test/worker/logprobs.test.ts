@@ -1,5 +1,11 @@
 import { describe, expect, test } from "vitest";
-import { chatLogprobs, createTokenTrail, type TokenTrail } from "../../src/worker/logprobs.ts";
+import {
+  chatLogprobs,
+  completionLogprobs,
+  createTokenTrail,
+  promptEntries,
+  type TokenTrail,
+} from "../../src/worker/logprobs.ts";
 
 /** A vocabulary of these bytes. A token's log-probability is its negative id. */
 const vocabulary = [
@@ -104,4 +110,66 @@ test("in chat: text, bytes, −9999 for the impossible, the likeliest in order",
     },
     { token: "��", logprob: -9999, bytes: [0xa6, 0x99], topLogprobs: [] },
   ]);
+});
+
+describe("in completions", () => {
+  test("lists of one length, the token itself among the likeliest, bytes where it is no whole character", () => {
+    const trail = createTokenTrail(engine);
+    const other = { token: 1, logprob: -0.25 };
+    trail.push(0, { token: 0, logprob: -1.5, top: [other] }, "Hel");
+    trail.push(7, { token: 7, logprob: -0.5, top: [{ token: 7, logprob: -0.5 }, other] }, "a");
+    trail.push(8, { token: 8, logprob: Number.NEGATIVE_INFINITY, top: [] }, "🦙b");
+    trail.push(5, { token: 5, logprob: -0.75, top: [] }, "!");
+    expect(completionLogprobs(trail.take(0, 99))).toEqual({
+      tokens: ["Hel", "bytes:a\\xf0", "bytes:\\x9f\\xa6\\x99b", "!"],
+      tokenLogprobs: [{ logprob: -1.5 }, { logprob: -0.5 }, { logprob: -9999 }, { logprob: -0.75 }],
+      topLogprobs: [
+        { logprobs: { logprobs: { lo: -0.25, Hel: -1.5 } } },
+        { logprobs: { logprobs: { "bytes:a\\xf0": -0.5, lo: -0.25 } } },
+        { logprobs: { logprobs: { "bytes:\\x9f\\xa6\\x99b": -9999 } } },
+        { logprobs: { logprobs: { "!": -0.75 } } },
+      ],
+      // A llama is one character.
+      textOffset: [0, 3, 4, 6],
+    });
+  });
+
+  test("of two tokens with one text the likelier", () => {
+    const twins = { tokenBytes: () => Buffer.from("x") };
+    const trail = createTokenTrail(twins);
+    trail.push(1, { token: 1, logprob: -3, top: [{ token: 0, logprob: -1 }] }, "x");
+    expect(completionLogprobs(trail.take(0, 1)).topLogprobs).toEqual([{ logprobs: { logprobs: { x: -1 } } }]);
+  });
+
+  /** Whole tokens as text, the control token by its name. */
+  const decoding = {
+    ...engine,
+    createTextDecoder: () => {
+      const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+      return {
+        push: (token: number) => decoder.decode(engine.tokenBytes(token), { stream: true }),
+        flush: () => decoder.decode(),
+      };
+    },
+  };
+  const logprobsOf = (tokens: readonly number[]) =>
+    tokens.slice(1).map((token) => ({ token, logprob: -token, top: [{ token, logprob: -token }] }));
+
+  test.each([
+    ["as its text says", [0, 1, 3, 4, 5], "Hello🦙!", [0, 3, 5, 5, 6]],
+    ["behind a beginning-of-sequence token that isn't in its text", [6, 0, 1], "Hello", [0, 0, 3]],
+    ["behind a beginning-of-sequence token that is", [6, 0, 1], "<|control|>Hello", [0, 11, 14]],
+    ["behind that and a space of the tokenizer's", [6, 2, 0, 1], "Hello", [0, 0, 0, 3]],
+    ["with a character that stays open", [0, 3], "Hel�", [0, 3]],
+  ])("every token of a prompt has its place, %s", (_name, tokens, text, places) => {
+    const prompt = { text, tokens: Uint32Array.from(tokens) };
+    const entries = promptEntries(prompt, logprobsOf(tokens), decoding);
+    const { tokens: labels, tokenLogprobs, topLogprobs, textOffset } = completionLogprobs(entries);
+    expect(textOffset).toEqual(places);
+    expect(labels).toHaveLength(tokens.length);
+    // Nothing is before the first.
+    expect(tokenLogprobs).toEqual([{}, ...tokens.slice(1).map((token) => ({ logprob: -token }))]);
+    expect(topLogprobs?.[0]).toEqual({});
+    expect(Object.values(topLogprobs?.[1]?.logprobs?.logprobs ?? {})).toEqual([-(tokens[1] ?? 0)]);
+  });
 });

@@ -172,3 +172,35 @@ test("a cancelled prompt leaves after its piece, and the sequence serves others"
 async function emptySequences(): Promise<void> {
   for (let sequence = 0; sequence < engine.sequences; sequence++) await engine.truncate(sequence, 0);
 }
+
+test("the log-probabilities of a prompt are those of its tokens one by one, in small pieces beside one that generates", async () => {
+  const prompt = engine.tokenize("hello world, the quick brown fox ".repeat(4), false);
+  const expectedLogprobs: number[] = [];
+  for (let position = 0; position + 1 < prompt.length; position++) {
+    const row = { sequence: 0, position, tokens: prompt.subarray(position, position + 1), logits: 1 };
+    const [[logits] = []] = await engine.decode([row]);
+    if (logits === undefined) throw new Error("no logits");
+    expectedLogprobs.push((await engine.logprobs(logits, prompt[position + 1] ?? 0, 0)).logprob);
+  }
+  await emptySequences();
+
+  const scheduler = newScheduler();
+  const beside = generate(scheduler, "the quick brown fox");
+  const read: { token: number; logprob: number }[] = [];
+  const request = { prompt, sampling: greedy, maxTokens: 0, tenant: "", cacheScope: "", ignoreEos: false };
+  const result = await scheduler.run(
+    {
+      ...request,
+      topLogprobs: 0,
+      onToken: () => "continue",
+      onPromptLogprobs: ({ token, logprob }) => void read.push({ token, logprob }),
+    },
+    never,
+  );
+  expect(result).toMatchObject({ reason: "length", completionTokens: 0 });
+  expect(read.map(({ token }) => token)).toEqual([...prompt.subarray(1)]);
+  await beside;
+  // The cells have 16 bits.
+  for (const [index, { logprob }] of read.entries()) expect(logprob).toBeCloseTo(expectedLogprobs[index] ?? 0, 2);
+  await scheduler[Symbol.asyncDispose]();
+});
