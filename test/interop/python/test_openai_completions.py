@@ -36,8 +36,18 @@ def test_length_and_stop(client):
     assert client.completions.create(model="endless", prompt="x", stop="off").choices[0].text == "on and "
 
 
+def test_logprobs(client):
+    # Without echo: OpenAI's null for a prompt's first token is no number to the SDK's strict form.
+    answer = client.completions.create(model="hello", prompt="ab", max_tokens=2, logprobs=3)
+    logprobs = answer.choices[0].logprobs
+    assert logprobs.tokens == ["Hello", ", "]
+    assert logprobs.text_offset[1] - logprobs.text_offset[0] == len("Hello")
+    assert all(-1e-6 < value <= 0 for value in logprobs.token_logprobs)
+    assert all(len(top) == 3 for top in logprobs.top_logprobs)
+
+
 @pytest.mark.parametrize(
-    "options, param", [({"prompt": [99999999]}, "prompt[0]"), ({"n": 2, "best_of": 1}, "best_of")]
+    "options, param", [({"prompt": [99999999]}, "prompt[0]"), ({"n": 2, "best_of": 1}, "best_of"), ({"logprobs": 99}, "logprobs")]
 )
 def test_refusals(client, options, param):
     with pytest.raises(openai.BadRequestError) as caught:
