@@ -16,8 +16,8 @@ export interface TimedStep {
 /** How long a step with a piece of a prompt should take. What it draws is sent up to 50 ms later besides. */
 const stepMs = 150;
 
-/** Fewer take hardly less time: the weights are read for one token as for all. */
-const leastTokens = 16;
+/** Fewer take hardly less time, as the weights are read for one token as for all, and each step has those that generate besides. */
+const leastTokens = 32;
 
 /** Before any prompt has been timed. */
 const firstTokens = 64;
