@@ -54,6 +54,8 @@ const threads = count("threads", values.threads);
 const slots = values.slots === undefined ? Math.max(...streamCounts) : count("slots", values.slots);
 const promptTokens = count("prompt", values.prompt);
 
+// What was started ends with the bench, however that ends.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
 if (rows.includes("streams")) {
   await onSides({ model: models[model], slots, contextLength: 1024 }, async (sides) => {
     for (const streams of streamCounts) {

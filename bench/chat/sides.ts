@@ -60,6 +60,7 @@ async function startLoqui({ model, slots, contextLength, threads }: ServerShape,
   writeFileSync(config, JSON.stringify({ models: [entry] }));
   const checkout = build === "openmp" ? root : withoutLocalBuild();
   const server = await spawnLoqui(["--config", config, "--models", "bench"], { checkout });
+  process.once("exit", () => server.process.kill());
   const front = server.process.pid ?? 0;
   await untilAnswers(`${server.url}/readyz`);
   const [worker = 0] = childrenOf(front);
@@ -111,6 +112,7 @@ async function startLlamaServer(
   const child = spawn(program, [...args, "--no-kv-unified", "--no-ui", "--no-slots"], {
     stdio: ["ignore", "ignore", "inherit"],
   });
+  process.once("exit", () => child.kill());
   const stop = () => stopProcess(child);
   try {
     await untilAnswers(`${url}/health`, child);

@@ -78,11 +78,12 @@ export async function stream(url: string, order: StreamOrder): Promise<Stream> {
 let prompts = 0;
 
 /**
- * A prompt of about so many tokens, for the random models' tokens are bytes. No
- * two begin alike, so that nothing of one is in the cache for another.
+ * A prompt of about so many tokens, for the random models' tokens are bytes. Its
+ * first ones are a number with the last digit first, so that what is in the
+ * cache of those before is of hardly any use.
  */
 export function newContent(tokens: number): string {
-  const name = (prompts++).toString(36).padStart(6, "0");
+  const name = [...(prompts++).toString(36).padStart(6, "0")].reverse().join("");
   return `${name} ${"the server is running ".repeat(Math.ceil(tokens / 22))}`.slice(0, tokens);
 }
 
