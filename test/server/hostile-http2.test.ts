@@ -345,6 +345,33 @@ test("a client that answers no PING is gone", async () => {
   await until(() => server.contexts[0]?.record.outcome === "cancelled");
 });
 
+// It can't answer without breaking its header, RFC 9113, section 6.10.
+test("a header that never ends beside a call in progress: gone with the next PING", async () => {
+  await start({ http2PingIntervalMs: 50, http2PingTimeoutMs: 100 });
+  const body = Buffer.from(
+    JSON.stringify({ model: "wait", messages: [{ role: "CHAT_ROLE_USER", content: { text: "x" } }] }),
+  );
+  using client = attack(frame.headers(1, chat), frame.data(1, body), frame.headers(3, get, flag.endStream));
+  await client.closed;
+  expect(rejected).toEqual(["dead_peer"]);
+  await until(() => server.contexts[0]?.record.outcome === "cancelled");
+});
+
+test("a header that goes on drop by drop ends the connection after a few frames", async () => {
+  await start();
+  using client = attack(frame.headers(1, get, flag.endStream));
+  let drops = 0;
+  for (; drops < 100 && client.goaway === undefined; drops++) {
+    client.socket.write(frameOf(frameType.continuation, flag.none, 1, fieldsOf({ x: "y" })));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await client.closed;
+  expect(drops).toBeLessThan(100);
+  expect(client.goaway).toBe(code.internal);
+  expect(rejected).toEqual(["http2_error"]);
+  await expectUnharmed();
+});
+
 test("PINGs of a client are answered, many while it is sent data", async () => {
   await start({ http2ControlFramesPerSecond: 1 });
   const session = connectHttp2(server.url);
