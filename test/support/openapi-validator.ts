@@ -27,6 +27,27 @@ export interface OpenApiValidator {
   schemaAt(pointer: string): ValidateFunction;
 }
 
+/** The validator for a server, by its /openapi.json; undefined where it has none. `headers`: where that needs a key. */
+export async function validatorOfServer(
+  origin: string,
+  headers: Readonly<Record<string, string>> = {},
+  plainFetch: typeof fetch = fetch,
+): Promise<OpenApiValidator | undefined> {
+  const response = await plainFetch(`${origin}/openapi.json`, { headers });
+  return response.ok ? createOpenApiValidator((await response.json()) as OpenApiDocument) : undefined;
+}
+
+/** A response of `fetch`, read to its end; undefined where it was broken off, which is no concern of a schema. */
+export async function seenResponse(
+  method: string,
+  path: string,
+  response: Response,
+): Promise<(SeenResponse & { readonly body: string }) | undefined> {
+  const contentType = response.headers.get("content-type") ?? "";
+  const body = await response.text().catch(() => undefined);
+  return body === undefined ? undefined : { method, path, status: response.status, contentType, body };
+}
+
 interface Operation {
   readonly pointer: string;
   readonly pattern: RegExp;

@@ -4,8 +4,7 @@
  * wrong fails the test that it came in.
  */
 import { afterEach } from "vitest";
-import type { OpenApiDocument } from "../../src/rest/openapi.ts";
-import { createOpenApiValidator, type OpenApiValidator } from "./openapi-validator.ts";
+import { type OpenApiValidator, seenResponse, validatorOfServer } from "./openapi-validator.ts";
 
 const plainFetch = globalThis.fetch;
 const validators = new Map<string, Promise<OpenApiValidator | undefined>>();
@@ -29,11 +28,8 @@ globalThis.fetch = async (input, init) => {
 };
 
 async function check(validator: OpenApiValidator, method: string, path: string, response: Response): Promise<void> {
-  const contentType = response.headers.get("content-type") ?? "";
-  // A test may break the response off; that is no concern of its schema.
-  const body = await response.text().catch(() => undefined);
-  if (body === undefined || method === "HEAD") return;
-  validator.check({ method, path, status: response.status, contentType, body });
+  const seen = await seenResponse(method, path, response);
+  if (seen !== undefined && method !== "HEAD") validator.check(seen);
 }
 
 function validatorOf(origin: string, headers: Headers): Promise<OpenApiValidator | undefined> {
@@ -47,10 +43,12 @@ function validatorOf(origin: string, headers: Headers): Promise<OpenApiValidator
 
 /** A port may be another server's later: what can't be had is asked for again. */
 async function loadValidator(origin: string, given: Headers): Promise<OpenApiValidator | undefined> {
-  const headers = new Headers([...given].filter(([name]) => name === "authorization" || name === "x-api-key"));
+  const keys = [...given].filter(([name]) => name === "authorization" || name === "x-api-key");
   try {
-    const response = await plainFetch(`${origin}/openapi.json`, { headers, signal: AbortSignal.timeout(2_000) });
-    if (response.ok) return createOpenApiValidator((await response.json()) as OpenApiDocument);
+    const validator = await validatorOfServer(origin, Object.fromEntries(keys), (input, init) =>
+      plainFetch(input, { ...init, signal: AbortSignal.timeout(2_000) }),
+    );
+    if (validator !== undefined) return validator;
   } catch {
     // No server, or one that is not loqui's: nothing to hold its responses against.
   }

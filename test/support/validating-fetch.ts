@@ -1,6 +1,11 @@
-import type { OpenApiDocument } from "../../src/rest/openapi.ts";
 import { openAiSchemas } from "./openai-schemas.ts";
-import { createOpenApiValidator, eventData, type SeenResponse } from "./openapi-validator.ts";
+import {
+  eventData,
+  type OpenApiValidator,
+  type SeenResponse,
+  seenResponse,
+  validatorOfServer,
+} from "./openapi-validator.ts";
 
 /** A `fetch` for clients, and what it found. */
 export interface ValidatingFetch {
@@ -19,19 +24,13 @@ export async function validatingFetch(
   url: string,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<ValidatingFetch> {
-  const document = await (await fetch(`${url}/openapi.json`, { headers })).json();
-  const validator = createOpenApiValidator(document as OpenApiDocument);
+  const validator = await validatorOfServer(url, headers);
+  if (validator === undefined) throw new Error(`${url} has no /openapi.json`);
   const checks: Promise<boolean>[] = [];
 
-  async function check(method: string, response: Response): Promise<boolean> {
-    let body: string;
-    try {
-      body = await response.text();
-    } catch {
-      return false;
-    }
-    const contentType = response.headers.get("content-type") ?? "";
-    const seen = { method, path: new URL(response.url).pathname, status: response.status, contentType, body };
+  async function check(validator: OpenApiValidator, method: string, response: Response): Promise<boolean> {
+    const seen = await seenResponse(method, new URL(response.url).pathname, response);
+    if (seen === undefined) return false;
     validator.check(seen);
     checkByOpenAi(seen);
     return true;
@@ -40,7 +39,7 @@ export async function validatingFetch(
   return {
     async fetch(input, init) {
       const response = await fetch(input, init);
-      const checked = check(init?.method ?? "GET", response.clone());
+      const checked = check(validator, init?.method ?? "GET", response.clone());
       // Told by `settle`.
       checked.catch(() => {});
       checks.push(checked);
