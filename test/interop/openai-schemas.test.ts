@@ -51,6 +51,15 @@ describe("responses hold against OpenAI's schemas", () => {
     },
   );
 
+  it.each([{}, { n: 2, echo: true }, { logprobs: 2 }, { logprobs: 0 }])(
+    "CreateCompletionResponse for %j",
+    async (more) => {
+      const { status, text } = await post("/v1/completions", { model: "hello", prompt: "Hi!", ...more });
+      expect(status).toBe(200);
+      expectValid("CreateCompletionResponse", JSON.parse(text));
+    },
+  );
+
   it("ListModelsResponse and Model", async () => {
     expectValid("ListModelsResponse", await (await fetch(`${url}/v1/models`)).json());
     expectValid("Model", await (await fetch(`${url}/v1/models/hello`)).json());

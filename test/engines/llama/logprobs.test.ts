@@ -164,13 +164,23 @@ describe("beside sampling", () => {
     expect(together).toEqual(inTurn);
   });
 
-  it("waits for readings that run before it decodes again or goes", async () => {
+  it("waits for readings that run before it decodes again", async () => {
     await engine.truncate(0, 0);
     const handle = await append(engine, 0, 0, prompt);
     const reading = engine.logprobs(handle, 1, 1);
     const decode = append(engine, 0, prompt.length, prompt);
     await expect(reading).resolves.toMatchObject({ token: 1 });
     await decode;
+  });
+
+  it("waits for readings that run, and those that wait for a probe, before it goes", async () => {
+    const going = await openEngine(inFolder("random.gguf"));
+    const handle = await append(going, 0, 0, prompt);
+    const readings = Array.from({ length: 20 }, (_, token) => going.logprobs(handle, token, 1));
+    await going[Symbol.asyncDispose]();
+    const read = await Promise.all(readings);
+    expect(read.map(({ token }) => token)).toEqual(Array.from({ length: 20 }, (_, token) => token));
+    await expect(going.logprobs(handle, 1, 1)).rejects.toThrow("the engine is disposed");
   });
 
   it.each([
