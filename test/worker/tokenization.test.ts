@@ -1,8 +1,12 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { createChatPrompts } from "../../src/worker/chat-prompt.ts";
+import { createTokenizationMethods } from "../../src/worker/tokenization.ts";
 import { type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
+import { FakeEngine } from "./fake-engine.ts";
 
 const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object", properties: {} } } }];
 /** Shows tools, and knows how to think. */
@@ -118,6 +122,8 @@ describe("Tokenize", () => {
     [{ content: "a", continue_final_message: false }, "continue_final_message"],
     [{ content: "a", messages: [{ role: "user", content: "a" }] }, null],
     [{ content: "a".repeat(262_145) }, "content"],
+    [{ content: "a".repeat(65_537), with_pieces: true }, "with_pieces"],
+    [{ content: "a".repeat(65_537), return_token_strs: true }, "return_token_strs"],
     [{ messages: [{ role: "user", content: "a" }], tools }, "tools"],
     [
       { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "http://127.0.0.1/a" } }] }] },
@@ -213,6 +219,53 @@ describe("CountTokens and ApplyTemplate", () => {
     expect((await post("/v1/chat/completions/input_tokens", { model: "small", messages: long })).body).toMatchObject({
       input_tokens: 100 + 19,
     });
+  });
+});
+
+describe("calls take turns", () => {
+  const { input, output } = ChatService.method.tokenize;
+  const asked: string[] = [];
+  const engine = new FakeEngine();
+  const tokenize = (text: string) => {
+    asked.push(text);
+    return Uint32Array.from(Buffer.from(text));
+  };
+  const methods = createTokenizationMethods({
+    engine: Object.assign(engine, { tokenize }),
+    prompts: createChatPrompts(engine.info, undefined),
+    maxWaiting: 2,
+  });
+  const call = (content: string, signal = new AbortController().signal) => {
+    const method = methods.get("loqui.v1.ChatService/Tokenize");
+    if (method === undefined) throw new Error("no method");
+    const request = toBinary(input, create(input, { model: "m", content }));
+    return method(request, { requestId: "r", tenant: "", signal, begun: () => {}, send: () => {} });
+  };
+
+  test("one after another, with a turn of the event loop before each; too many are refused", async () => {
+    const first = call("a");
+    const second = call("b");
+    await expect(call("c")).rejects.toMatchObject({ kind: "overloaded" });
+    expect(asked).toEqual([]);
+    await new Promise(setImmediate);
+    expect(asked).toEqual(["a"]);
+    const [bytes] = (await first).last;
+    expect(fromBinary(output, bytes ?? new Uint8Array())).toMatchObject({ count: 1 });
+    await second;
+    expect(asked).toEqual(["a", "b"]);
+    await call("d");
+    expect(asked).toEqual(["a", "b", "d"]);
+  });
+
+  test("one whose client is gone is left out, and the next has its turn", async () => {
+    asked.length = 0;
+    const controller = new AbortController();
+    const gone = call("gone", controller.signal);
+    controller.abort(new Error("the client left"));
+    const next = call("next");
+    await expect(gone).rejects.toThrow("the client left");
+    await next;
+    expect(asked).toEqual(["next"]);
   });
 });
 

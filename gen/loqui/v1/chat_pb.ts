@@ -4104,15 +4104,16 @@ export type TokenizeRequest = Message<"loqui.v1.TokenizeRequest"> & {
   parseSpecial?: boolean | undefined;
 
   /**
-   * Whether the answer holds the text of each token beside its id. Default
-   * false.
+   * Whether the answer holds the text of each token beside its id, for at most
+   * 65,536 tokens. Default false.
    *
    * @generated from field: optional bool with_pieces = 6;
    */
   withPieces?: boolean | undefined;
 
   /**
-   * Whether the answer holds `token_strs`. Default false.
+   * Whether the answer holds `token_strs`, for at most 65,536 tokens. Default
+   * false.
    *
    * @generated from field: optional bool return_token_strs = 7;
    */
