@@ -276,6 +276,7 @@ function expectTreatment(field: DescField, treatment: Treatment | undefined, sam
   switch (treatment?.kind) {
     case "honoured":
     case "shown":
+    case "variables":
     case "informs":
       expect({ status, ignored, text }).toMatchObject({ status: 200, ignored: [] });
       expect(text).not.toMatch(/^data: \{"error"/m);
@@ -310,7 +311,7 @@ test("the table has a row for each field and no others", () => {
 test("each effect has a test that speaks of the field", () => {
   for (const [title, field] of fieldsOf(new Set([...chatMessages, ...completionMessages]))) {
     const treatment = treatmentOf(field);
-    if (treatment?.kind !== "honoured" && treatment?.kind !== "shown") continue;
+    if (treatment === undefined || !("test" in treatment)) continue;
     const path = resolve(import.meta.dirname, "..", treatment.test);
     expect(existsSync(path), `${title}: ${treatment.test}`).toBe(true);
     const source = readFileSync(path, "utf8");
@@ -355,6 +356,12 @@ describe("chat", () => {
       ignored: [0, 1, 2, 3, 4].map((index) => `messages[${index}].${index === 3 ? "tool_calls" : "name"}`),
     });
     expect((await ask({ model: "bare", messages: older })).ignored).toEqual(["messages[1].function_call"]);
+    const chat_template_kwargs = { enable_thinking: false, "not a name": 1 };
+    expect((await ask({ chat_template_kwargs })).ignored).toEqual(['chat_template_kwargs["not a name"]']);
+    expect((await ask({ model: "bare", chat_template_kwargs })).ignored).toEqual([
+      "chat_template_kwargs.enable_thinking",
+      'chat_template_kwargs["not a name"]',
+    ]);
   });
 
   test("what asks for nothing is not reported", async () => {

@@ -70,6 +70,8 @@ function wordsOf(treatment: Treatment): string {
   switch (treatment.kind) {
     case "honoured":
       return treatment.but === undefined ? "honoured" : `honoured; refused: ${treatment.but}`;
+    case "variables":
+      return "honoured where the model's template names the variable, else ignored, each by its name";
     case "shown":
       return "honoured where the model's template shows it, else ignored";
     case "refused":

@@ -42,6 +42,8 @@ export interface Shown {
   readonly namedRoles: readonly ChatRole[];
   /** Whether earlier tool calls are. */
   readonly toolCalls: boolean;
+  /** The template's text: a variable that it doesn't name has no effect. */
+  readonly source: string;
 }
 
 /** Makes a prompt of a conversation. */
@@ -194,7 +196,7 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
     wantsParts,
     wantsArgumentsAsText,
     showsTools,
-    shown: { namedRoles, toolCalls: showsCalls },
+    shown: { namedRoles, toolCalls: showsCalls, source: source.chatTemplate ?? chatml },
     wantsDescriptions,
     takesParallelCalls,
     reasoningPlace,

@@ -64,7 +64,20 @@ function lookAtField(field: DescField): Look | undefined {
     case "members":
       return (message, found) => {
         const value = message[field.localName];
-        if (typeof value === "string") for (const key of namesIn(value)) add(found, { kind: "map_sub", key });
+        if (typeof value === "string")
+          for (const key of namesIn(value) ?? [field.name]) add(found, { kind: "map_sub", key });
+      };
+    case "variables":
+      return (message, found) => {
+        const value = message[field.localName];
+        if (typeof value !== "string") return;
+        // A word that the template holds for another reason is taken for the variable.
+        const unnamed = (namesIn(value) ?? []).filter(
+          (name) => !/^\w+$/.test(name) || !new RegExp(`\\b${name}\\b`).test(found.shown.source),
+        );
+        found.stack.push(field);
+        for (const key of unnamed) add(found, { kind: "map_sub", key });
+        found.stack.pop();
       };
     case "shown": {
       const inside = field.message === undefined ? undefined : lookInto(field, field.message);
@@ -115,12 +128,12 @@ function setValue(message: Readonly<Record<string, unknown>>, field: DescField):
   return chosen.case === field.localName ? chosen.value : undefined;
 }
 
-/** The names of a JSON object's members; over gRPC anything may stand there. */
-function namesIn(json: string): string[] {
+/** The names of a JSON object's members; undefined where it is none: over gRPC anything may stand there. */
+function namesIn(json: string): string[] | undefined {
   try {
     const value: unknown = JSON.parse(json);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : ["extra"];
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? Object.keys(value) : undefined;
   } catch {
-    return ["extra"];
+    return undefined;
   }
 }

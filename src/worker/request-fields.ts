@@ -38,6 +38,8 @@ export type Treatment =
   | { readonly kind: "informs" }
   /** It has no effect, which `x-loqui-ignored` says, where `asks` says that something is asked for. */
   | { readonly kind: "ignored"; readonly asks?: (value: unknown) => boolean }
+  /** JSON of variables for the template: as honoured those that it names, as ignored the others. */
+  | { readonly kind: "variables"; readonly test: string }
   /** Members that the schema doesn't know, each of which `x-loqui-ignored` names. */
   | { readonly kind: "members" };
 
@@ -145,7 +147,7 @@ const chat: FieldTable<CreateChatCompletionRequest> = {
   functions: refused(),
   // `none` and `auto` ask for nothing without `functions`.
   functionCall: refused("a function"),
-  chatTemplateKwargs: honoured(tokens),
+  chatTemplateKwargs: { kind: "variables", test: testOf(tokens) },
   addGenerationPrompt: honoured(tokens),
   continueFinalMessage: honoured("worker/open-message"),
   reasoningFormat: honoured("worker/chat-reasoning"),
