@@ -43,7 +43,7 @@ async function measure(url: string, promptTokens: number): Promise<Sample> {
     onChunks(chunks) {
       if (chunks >= 16 && long === undefined) {
         const askedAt = performance.now();
-        long = stream(url, { content: newContent(promptTokens), tokens: 1 }).then(({ firstTokenMs }) => {
+        long = stream(url, { content: newContent(promptTokens), tokens: 4 }).then(({ firstTokenMs }) => {
           done = true;
           return { askedAt, firstTokenMs };
         });

@@ -33,7 +33,7 @@ export async function benchPrefix(
 async function measure(url: string, prefixTokens: number): Promise<Sample> {
   const one = newContent(prefixTokens);
   const first = await stream(url, { content: `${one} What is this?`, tokens: 4 });
-  const after = await stream(url, { content: `${one} Who says so?`, tokens: 1 });
+  const after = await stream(url, { content: `${one} Who says so?`, tokens: 4 });
 
   const other = newContent(prefixTokens);
   let second: Promise<Stream> | undefined;
@@ -44,7 +44,7 @@ async function measure(url: string, prefixTokens: number): Promise<Sample> {
     tokens: 1_900,
     onChunks(chunks) {
       if (chunks >= 8) {
-        second ??= stream(url, { content: `${other} Who says so?`, tokens: 1 }).finally(() => {
+        second ??= stream(url, { content: `${other} Who says so?`, tokens: 4 }).finally(() => {
           done = true;
         });
       }

@@ -3,6 +3,7 @@ import { exchange } from "../overhead/clients.ts";
 /** What a stream is asked for, beside what all have in common. */
 export interface StreamOrder {
   readonly content: string;
+  /** To generate. The text of a single one may be but the beginning of a character, which is no text yet. */
   readonly tokens: number;
   /** Fields of the request that not every row has, such as a grammar. */
   readonly fields?: Readonly<Record<string, unknown>>;
