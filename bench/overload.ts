@@ -9,14 +9,11 @@
  * capacity, and how long the refused had to wait for their 429. The clients are
  * this process, on the same machine.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
 import { Agent, request } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { shape135M, tinyShape, writeRandomModel } from "../test/support/gguf-random-model.ts";
+import { shape135M, tinyShape } from "../test/support/gguf-random-model.ts";
 import { childrenOf, cpuTimeMs } from "../test/support/processes.ts";
-import { spawnLoqui } from "../test/support/spawned-loqui.ts";
+import { modelId, startRandomModel } from "./support/random-server.ts";
 
 const { values } = parseArgs({
   options: {
@@ -31,15 +28,12 @@ const seconds = Number(values.seconds);
 const sequences = 4;
 const maxQueue = 16;
 
-const folder = join(tmpdir(), "loqui-bench");
-mkdirSync(folder, { recursive: true });
-const path = join(folder, `overload-${values.model}.gguf`);
-writeRandomModel(path, values.model === "tiny" ? tinyShape : shape135M);
-const config = join(folder, "overload.yaml");
-const parameters = { n_ctx: 512, sequences, max_queue: maxQueue, threads: Number(values.threads) };
-const entry = { id: "m", type: "chat", engine: "llama.cpp", source: { path }, preload: true, parameters };
-writeFileSync(config, JSON.stringify({ models: [entry] }));
-await using server = disposable(await spawnLoqui(["--config", config, "--models", "m", "--log-level", "error"]));
+await using server = await startRandomModel(values.model === "tiny" ? tinyShape : shape135M, {
+  n_ctx: 512,
+  sequences,
+  max_queue: maxQueue,
+  threads: Number(values.threads),
+});
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
 let asked = 0;
 
@@ -53,7 +47,7 @@ interface Outcome {
 function ask(): Promise<Outcome> {
   const content = `${(asked++).toString(36).padStart(6, "0")} ${"the server is running ".repeat(4)}`;
   const body = JSON.stringify({
-    model: "m",
+    model: modelId,
     messages: [{ role: "user", content }],
     max_tokens: Number(values.tokens),
     ignore_eos: true,
@@ -137,8 +131,4 @@ agent.destroy();
 function quantile(samples: readonly number[], part: number): string {
   const sorted = samples.toSorted((a, b) => a - b);
   return (sorted[Math.min(Math.floor(part * sorted.length), sorted.length - 1)] ?? Number.NaN).toFixed(1);
-}
-
-function disposable<T extends { stop(): Promise<void> }>(server: T): T & AsyncDisposable {
-  return Object.assign(server, { [Symbol.asyncDispose]: () => server.stop() });
 }

@@ -10,15 +10,12 @@
  * so that nothing leaves the server; the others are HTTP/1.1 connections, of
  * which the kernel takes its part. The clients are this process.
  */
-import { mkdirSync, writeFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { tinyShape, writeRandomModel } from "../test/support/gguf-random-model.ts";
+import { tinyShape } from "../test/support/gguf-random-model.ts";
 import { frame } from "../test/support/http2-frames.ts";
 import { residentBytes } from "../test/support/processes.ts";
-import { spawnLoqui } from "../test/support/spawned-loqui.ts";
+import { modelId, startRandomModel } from "./support/random-server.ts";
 
 const { values } = parseArgs({
   options: {
@@ -33,24 +30,8 @@ const streams = Number(values.streams);
 const silentCount = Number(values.silent);
 const tokens = Number(values.tokens);
 
-const folder = join(tmpdir(), "loqui-bench");
-mkdirSync(folder, { recursive: true });
-const path = join(folder, "slow-readers.gguf");
-writeRandomModel(path, tinyShape);
-const config = join(folder, "slow-readers.yaml");
 const parameters = { n_ctx: 1024, sequences: Number(values.sequences), max_queue: streams, threads: 1 };
-const entry = { id: "m", type: "chat", engine: "llama.cpp", source: { path }, preload: true, parameters };
-writeFileSync(config, JSON.stringify({ models: [entry] }));
-const server = await spawnLoqui([
-  "--config",
-  config,
-  "--models",
-  "m",
-  "--log-level",
-  "error",
-  "--stall-seconds",
-  "600",
-]);
+await using server = await startRandomModel(tinyShape, parameters, ["--stall-seconds", "600"]);
 const { hostname, port } = new URL(server.url);
 const buffer = Buffer.alloc(64 * 1024);
 let asked = 0;
@@ -63,7 +44,7 @@ interface Reading {
 function body(): string {
   const content = `${(asked++).toString(36)} is running`;
   const messages = [{ role: "user", content }];
-  return JSON.stringify({ model: "m", messages, max_tokens: tokens, ignore_eos: true, stream: true });
+  return JSON.stringify({ model: modelId, messages, max_tokens: tokens, ignore_eos: true, stream: true });
 }
 
 function http1(json: string): string {
@@ -156,4 +137,3 @@ for (let round = 0; round < Number(values.rounds); round++) {
   await measure(false);
   await measure(true);
 }
-await server.stop();
