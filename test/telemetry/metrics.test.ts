@@ -132,7 +132,7 @@ describe("calls", () => {
       "context_too_long",
     ],
     ["of an unknown model, which is no label", { model: "hellooo" }, "", "model_not_found"],
-    ["of what a model can not do", { model: "hello", logprobs: true }, "hello", "unsupported"],
+    ["of what a model can not do", { model: "hello", web_search_options: {} }, "hello", "unsupported"],
   ])("an error %s", async (_, body, model, outcome) => {
     const [errors] = await growth([calls("rest", unary, model, outcome)], async () => (await post(body)).text());
     expect(errors).toBe(1);
