@@ -69,7 +69,7 @@ function cells(field: DescField, treatment: Treatment): string[] {
 function wordsOf(treatment: Treatment): string {
   switch (treatment.kind) {
     case "honoured":
-      return treatment.but === undefined ? "honoured" : `honoured; refused: ${treatment.but}`;
+      return "honoured";
     case "variables":
       return "honoured where the model's template names the variable, else ignored, each by its name";
     case "shown":

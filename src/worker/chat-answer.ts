@@ -6,16 +6,14 @@ import {
   type ChatTokenLogprobSchema,
   type ChunkChoiceSchema,
   type CreateChatCompletionRequest,
+  FinishReason,
   ReasoningFormat,
   type ResponseMessageSchema,
-  ToolChoiceMode,
   ToolType,
 } from "../../gen/loqui/v1/chat_pb.ts";
-import { LoquiError } from "../errors.ts";
 import type { KnownTools } from "./chat-output/call-syntaxes.ts";
 import type { OutputEvent } from "./chat-output/events.ts";
 import { reasoningFormats } from "./chat-output/formats.ts";
-import { parse } from "./chat-output/json-reading.ts";
 import { createOutputParser, endsInReasoning, type OutputFormat } from "./chat-output/parser.ts";
 import { chatLogprobs, type TokenTrail } from "./logprobs.ts";
 
@@ -39,7 +37,8 @@ export interface ChatAnswer {
   readonly thinking: boolean;
   /** Nothing more is wanted: a second call where the request allows one. */
   readonly satisfied: boolean;
-  readonly called: boolean;
+  /** Why it ends where it calls something; undefined where it doesn't. */
+  readonly called: FinishReason | undefined;
   /** Whether it may be more than text, so that control tokens have to be seen. */
   readonly parsed: boolean;
 }
@@ -49,10 +48,12 @@ export interface ChatAnswerOptions {
   readonly format: OutputFormat;
   /** The rendered prompt. */
   readonly prompt: string;
-  /** What {@link offeredTools} says. */
+  /** What `offeredTools` says. */
   readonly tools: KnownTools | undefined;
-  /** All is content: a grammar leaves no room for anything else. */
-  readonly plain: boolean;
+  /** What is no reasoning and no call has a form of its own: all of it is content. */
+  readonly hasForm: boolean;
+  /** The request has `functions`: the call is written in the older form. */
+  readonly asFunction: boolean;
   readonly streamed: boolean;
   /** Whether several calls are wanted. */
   readonly parallel: boolean;
@@ -61,12 +62,12 @@ export interface ChatAnswerOptions {
 }
 
 export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
-  const { request, format, prompt, tools, plain, streamed, parallel, trail } = options;
-  const separating = plain ? undefined : separatingFormat(request, format, streamed);
+  const { request, format, prompt, tools, hasForm, asFunction, streamed, parallel, trail } = options;
+  const separating = separatingFormat(request, format, streamed);
   const startsInReasoning = separating !== undefined && endsInReasoning(prompt, separating);
   const parser =
-    !plain && (tools !== undefined || separating !== undefined)
-      ? createOutputParser(separating ?? { ...format, reasoning: undefined }, { tools, startsInReasoning })
+    tools !== undefined || separating !== undefined
+      ? createOutputParser(separating ?? { ...format, reasoning: undefined }, { tools, startsInReasoning, hasForm })
       : undefined;
   let content = "";
   const logprobs: TokenLogprob[] = [];
@@ -104,6 +105,7 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
         const call = { id: event.id ?? callId(), name: event.name, args: "" };
         calls.push(call);
         const { id, name } = call;
+        if (asFunction) return [{ delta: { functionCall: { name, arguments: "" } } }];
         const type = ToolType.FUNCTION;
         return [{ delta: { toolCalls: [{ index: calls.length - 1, id, type, function: { name, arguments: "" } }] } }];
       }
@@ -111,6 +113,7 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
         const call = calls.at(-1);
         if (call === undefined) throw new Error("arguments before a call");
         call.args += event.text;
+        if (asFunction) return [{ delta: { functionCall: { arguments: event.text } } }];
         return [{ delta: { toolCalls: [{ index: calls.length - 1, function: { arguments: event.text } }] } }];
       }
       default:
@@ -128,15 +131,20 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
     push: (text) => (parser === undefined ? asContent(text) : parser.push(text)).flatMap(take),
     end: () => (parser?.end() ?? []).flatMap(take),
     get message() {
+      const [called] = calls;
       return {
         role: ChatRole.ASSISTANT,
         // OpenAI's null where there are only calls.
         ...((content !== "" || calls.length === 0) && { content }),
         ...(reasoning !== "" && { reasoningContent: reasoning }),
-        toolCalls: calls.map(({ id, name, args }) => ({
-          id,
-          call: { case: "function" as const, value: { name, arguments: args } },
-        })),
+        ...(asFunction
+          ? called !== undefined && { functionCall: { name: called.name, arguments: called.args } }
+          : {
+              toolCalls: calls.map(({ id, name, args }) => ({
+                id,
+                call: { case: "function" as const, value: { name, arguments: args } },
+              })),
+            }),
       };
     },
     get logprobs() {
@@ -149,50 +157,15 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
       return satisfied;
     },
     get called() {
-      return calls.length > 0;
+      if (calls.length === 0) return undefined;
+      return asFunction ? FinishReason.FUNCTION_CALL : FinishReason.TOOL_CALLS;
     },
-    parsed: parser !== undefined || (!plain && marksReasoning(format)),
+    parsed: parser !== undefined || hasForm || marksReasoning(format),
   };
-}
-
-type ToolRequest = Pick<CreateChatCompletionRequest, "tools" | "toolChoice">;
-
-/** The functions that the model may call; undefined where it may call none. */
-export function offeredTools(request: ToolRequest): KnownTools | undefined {
-  const choice = request.toolChoice?.choice;
-  if (request.tools.length === 0 || (choice?.case === "mode" && choice.value === ToolChoiceMode.NONE)) return undefined;
-  const schemas = new Map<string, string | undefined>();
-  for (const { tool } of allowedTools(request)) {
-    if (tool.case === "function") schemas.set(tool.value.name, tool.value.parameters);
-  }
-  return {
-    has: (name) => schemas.has(name),
-    // Few syntaxes ask for it: nothing is parsed before.
-    parameterType(name, parameter) {
-      const properties = member(parse(schemas.get(name) ?? "{}"), "properties");
-      const type = member(member(properties, parameter), "type");
-      return typeof type === "string" ? type : undefined;
-    },
-  };
-}
-
-/** The request's tools, without those that `tool_choice` doesn't allow. Throws `invalid_request` for one that it names but that isn't there. */
-export function allowedTools(request: ToolRequest): ToolRequest["tools"] {
-  const selection =
-    request.toolChoice?.choice.case === "selection" ? request.toolChoice.choice.value.selection : undefined;
-  if (selection?.case !== "allowedTools") return request.tools;
-  const names = selection.value.tools.map(({ tool }) => tool.value?.name ?? "");
-  const known = new Set(request.tools.map(({ tool }) => tool.value?.name));
-  const missing = names.findIndex((name) => !known.has(name));
-  if (missing !== -1) {
-    const param = `tool_choice.allowed_tools.tools[${missing}]`;
-    throw new LoquiError("invalid_request", `${param}: ${names[missing]} is none of the tools`, { param });
-  }
-  return request.tools.filter(({ tool }) => names.includes(tool.value?.name ?? ""));
 }
 
 /** How reasoning is told from the answer; undefined where it stays in the content, tags and all. */
-function separatingFormat(
+export function separatingFormat(
   { reasoningFormat }: CreateChatCompletionRequest,
   format: OutputFormat,
   streamed: boolean,
@@ -206,12 +179,6 @@ function separatingFormat(
 
 function marksReasoning(format: OutputFormat): boolean {
   return format.harmony || format.reasoning !== undefined;
-}
-
-function member(value: unknown, name: string): unknown {
-  return typeof value === "object" && value !== null && Object.hasOwn(value, name)
-    ? (value as Record<string, unknown>)[name]
-    : undefined;
 }
 
 /** Nine letters and digits: what Mistral's templates demand of an id that comes back. */

@@ -1,9 +1,9 @@
 import type { CreateChatCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
 import type { ModelInfo } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
-import { allowedTools, offeredTools } from "./chat-answer.ts";
 import { parseJson, templateMessages, templateTools } from "./chat-messages.ts";
 import { compileChatTemplate, type Shown } from "./chat-template.ts";
+import { allowedTools, offeredTools } from "./chat-tools.ts";
 import { renderPrompt } from "./open-message.ts";
 
 /** What of a request the prompt is made of. */

@@ -81,11 +81,27 @@ export function choiceSeed(seed: bigint | undefined, choice: number): number {
   return Number(BigInt.asUintN(53, seed + BigInt(choice)));
 }
 
-/** Throws `unsupported` for what could leave a grammar without a token to draw: bans of tokens, of the end first of all. */
-export function checkBans(request: GenerationRequest, sampling: Sampling): void {
-  const param = request.ignoreEos === true ? "ignore_eos" : "logit_bias";
-  if (![...sampling.logitBias.values()].includes(Number.NEGATIVE_INFINITY)) return;
-  throw new LoquiError("unsupported", `${param}: tokens can't be banned from an answer of a given form`, { param });
+/** Whether a request says that an answer can't end where the model would end it. */
+export function goesOn(request: GenerationRequest): boolean {
+  return request.ignoreEos === true || (request.minTokens ?? 0) > 0;
+}
+
+/** Throws `unsupported` for what would make an answer go on where its form ends. */
+export function checkEnds(request: GenerationRequest): void {
+  if (!goesOn(request)) return;
+  const param = request.ignoreEos === true ? "ignore_eos" : "min_tokens";
+  throw new LoquiError("unsupported", `${param}: an answer of a given form ends where the form does`, { param });
+}
+
+/** Throws `invalid_request` for more tokens at least than there are at most. */
+export function checkMinTokens(request: GenerationRequest): void {
+  const chat = request.$typeName === "loqui.v1.CreateChatCompletionRequest";
+  const most = (chat ? request.maxCompletionTokens : undefined) ?? request.maxTokens;
+  const { minTokens = 0 } = request;
+  // −1 is what the context leaves.
+  if (minTokens === 0 || most === undefined || most < 0 || minTokens <= most) return;
+  const param = "min_tokens";
+  throw new LoquiError("invalid_request", `${param}: ${minTokens} is above the ${most} tokens at most`, { param });
 }
 
 function biasOf(request: GenerationRequest, context: SamplingContext): Map<number, number> {

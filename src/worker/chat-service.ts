@@ -7,14 +7,17 @@ import {
   type CreateChatCompletionRequest,
   CreateChatCompletionRequestSchema,
   CreateChatCompletionResponseSchema,
-  FinishReason,
+  type FinishReason,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
-import { type ChatAnswer, type ChatPiece, createChatAnswer, offeredTools } from "./chat-answer.ts";
+import { type ChatAnswer, type ChatPiece, createChatAnswer, separatingFormat } from "./chat-answer.ts";
+import { messageStart } from "./chat-output/harmony.ts";
 import { outputFormatOf } from "./chat-output/parser.ts";
 import type { ChatPrompts } from "./chat-prompt.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
+import { hasForm } from "./chat-structure.ts";
+import { offeredCalls, offeredTools, withFunctionsAsTools } from "./chat-tools.ts";
 import { refuseUnsupported } from "./chat-unsupported.ts";
 import { type ChunkForms, chunkEncoder, streamChoices } from "./choice-stream.ts";
 import {
@@ -25,6 +28,7 @@ import {
   type PreparedGeneration,
 } from "./generator.ts";
 import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
+import { cutReasoning, reasoningOf, thinkingLimit } from "./thinking.ts";
 
 export interface ChatServiceOptions {
   readonly generator: Generator;
@@ -52,18 +56,29 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
 
   function prepare(bytes: Uint8Array, call: WorkerCall, streamed: boolean): Prepared {
     generator.checkRoom(call.tenant);
-    const request = fromBinary(CreateChatCompletionRequestSchema, bytes);
-    refuseUnsupported(request);
+    const sent = fromBinary(CreateChatCompletionRequestSchema, bytes);
+    refuseUnsupported(sent);
+    const request = withFunctionsAsTools(sent);
     const tools = offeredTools(request);
-    const generation = generator.prepare(request);
-    const plain = generation.grammar !== undefined;
-    if (plain && tools !== undefined) {
-      throw new LoquiError("unsupported", "`tools` beside a form of the answer are not supported yet by this model", {
-        param: "tools",
-      });
-    }
-    const prompt = prompts.render(request);
     const parallel = request.parallelToolCalls ?? prompts.takesParallelCalls;
+    const prompt = cutReasoning(prompts.render(request), request.thinkingBudgetTokens, format);
+    const generation = generator.prepare(request, {
+      format,
+      reasoning: reasoningOf(prompt, format),
+      separatesReasoning: separatingFormat(request, format, streamed) !== undefined,
+      harmony: format.harmony && prompt.trimEnd().endsWith(messageStart),
+      calls: offeredCalls(request, parallel),
+    });
+    const answer = {
+      request,
+      format,
+      prompt,
+      tools,
+      hasForm: hasForm(request),
+      asFunction: request !== sent,
+      streamed,
+      parallel,
+    };
     return {
       request,
       generation,
@@ -72,8 +87,8 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
         choices: request.n ?? 1,
         maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens,
         topLogprobs: topLogprobsOf(request),
-        output: (_index, trail) =>
-          createChatAnswer({ request, format, prompt, tools, plain, streamed, parallel, trail }),
+        thinking: thinkingLimit(request, prompt, format),
+        output: (_index, trail) => createChatAnswer({ ...answer, trail }),
       },
     };
   }
@@ -139,5 +154,5 @@ function chunkForms(common: MessageInitShape<typeof ChatCompletionChunkSchema>):
 
 /** An answer that was cut short is that, whatever it began. */
 function finishReasonOf({ result, output }: Choice<ChatAnswer, ChatPiece>): FinishReason {
-  return output.called && result.reason !== "length" ? FinishReason.TOOL_CALLS : finishReasons[result.reason];
+  return output.called !== undefined && result.reason !== "length" ? output.called : finishReasons[result.reason];
 }

@@ -1,43 +1,45 @@
+import { createHash } from "node:crypto";
 import { LoquiError } from "../errors.ts";
+import { type AnswerShape, answerGrammar } from "./answer-grammar.ts";
 import { parseJson } from "./chat-messages.ts";
 import type { GenerationRequest } from "./generator.ts";
-import { compileChoice, compileJsonObject, compileJsonSchema } from "./grammar/json-schema.ts";
-import { compileRegex } from "./grammar/regex.ts";
+import type { Expression, GrammarBuilder } from "./grammar/gbnf.ts";
+import { anyObject, choiceExpression, schemaExpression } from "./grammar/json-schema.ts";
+import { regexExpression } from "./grammar/regex.ts";
 
-/** Compiles what a request says of the form of its answer. */
+/** Compiles what a request says of the form of its answer and of the tools that it may call. */
 export interface StructureCompiler {
   /**
-   * The grammar (GBNF) of the answer; undefined where any text will do. Throws
-   * `invalid_request`, naming the field and the place in it, for a form that
+   * The grammar (GBNF) of the answer; undefined where any text will do. `shape`
+   * says what else than the form it may have; without one it is the form alone.
+   * Throws `invalid_request`, naming the field and the place in it, for what
    * can't be held.
    */
-  grammarOf(request: GenerationRequest): string | undefined;
+  grammarOf(request: GenerationRequest, shape?: ChatShape): string | undefined;
 }
+
+/** What an answer in a chat may be beside the request's form. */
+export type ChatShape = Omit<AnswerShape, "form">;
 
 /** A form of the answer: where it stands in the request and how it is compiled. */
 interface Form {
   readonly param: string;
   /** What it is compiled of, for the cache. */
   readonly source: string;
-  readonly compile: () => { readonly text: string };
+  readonly compile: (builder: GrammarBuilder) => Expression;
 }
 
 const mostCached = 64;
 
-/** Keeps the grammars used last, so that an agent's schema is compiled once. */
+/** Keeps the grammars used last, so that an agent's tools and schema are compiled once. */
 export function createStructureCompiler(): StructureCompiler {
-  const cache = new Map<string, string>();
+  const cache = new Map<string, string | undefined>();
   return {
-    grammarOf(request) {
-      const [form, other] = formsOf(request);
-      if (form === undefined) return undefined;
-      if (other !== undefined) {
-        throw new LoquiError("invalid_request", `${other.param}: ${form.param} says the form of the answer already`, {
-          param: other.param,
-        });
-      }
-      const key = `${form.param}\0${form.source}`;
-      const grammar = cache.get(key) ?? form.compile().text;
+    grammarOf(request, shape) {
+      const form = formOf(request);
+      if (form === undefined && shape?.calls === undefined) return undefined;
+      const key = keyOf(form, shape);
+      const grammar = cache.has(key) ? cache.get(key) : answerGrammar(shape, form)?.text;
       cache.delete(key);
       cache.set(key, grammar);
       for (const oldest of cache.keys()) {
@@ -47,6 +49,26 @@ export function createStructureCompiler(): StructureCompiler {
       return grammar;
     },
   };
+}
+
+function keyOf(form: Form | undefined, shape: ChatShape | undefined): string {
+  const { format, calls, ...rest } = shape ?? {};
+  const functions = calls?.functions.map(({ name, parameters, strict, param }) => [name, parameters, strict, param]);
+  const whole = [form?.param, form?.source, rest, format?.calls.name, calls && { ...calls, functions }];
+  return createHash("sha256").update(JSON.stringify(whole)).digest("base64");
+}
+
+/** Whether a request asks for a form of its answer. */
+export function hasForm(request: GenerationRequest): boolean {
+  return formOf(request) !== undefined;
+}
+
+/** The form that a request asks for; `invalid_request` for a second one. */
+function formOf(request: GenerationRequest): Form | undefined {
+  const [form, other] = formsOf(request);
+  if (form === undefined || other === undefined) return form;
+  const { param } = other;
+  throw new LoquiError("invalid_request", `${param}: ${form.param} says the form of the answer already`, { param });
 }
 
 function formsOf(request: GenerationRequest): Form[] {
@@ -77,14 +99,16 @@ function jsonForm(param: string, schema: string | undefined, strict = false): Fo
   return {
     param,
     source: `${strict}${source}`,
-    compile: () => (schema === undefined ? compileJsonObject() : compileJsonSchema(source, { param, strict })),
+    compile: (builder) =>
+      schema === undefined ? anyObject(builder) : schemaExpression(source, { param, strict }, builder),
   };
 }
 
 function regexForm(param: string, regex: string): Form {
-  return { param, source: regex, compile: () => compileRegex(regex, param) };
+  return { param, source: regex, compile: (builder) => regexExpression(regex, param, builder) };
 }
 
 function choiceForm(param: string, choices: readonly string[]): Form {
-  return { param, source: JSON.stringify(choices), compile: () => compileChoice(choices, param) };
+  const source = JSON.stringify(choices);
+  return { param, source, compile: (builder) => choiceExpression(choices, param, builder) };
 }

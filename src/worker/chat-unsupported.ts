@@ -1,4 +1,4 @@
-import { type CreateChatCompletionRequest, OutputModality, ToolChoiceMode } from "../../gen/loqui/v1/chat_pb.ts";
+import { type CreateChatCompletionRequest, OutputModality } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import type { GenerationRequest } from "./generator.ts";
 
@@ -20,19 +20,9 @@ const forAll: readonly Unsupported<GenerationRequest>[] = [
   { param: "grammar", asked: (r) => r.grammar !== undefined },
   { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
   { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
-  { param: "min_tokens", asked: (r) => (r.minTokens ?? 0) > 0 },
 ];
 
 const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
-  { param: "tool_choice", what: "a `tool_choice` that forces a call", asked: forcesCall },
-  {
-    param: "tools",
-    what: "a function with `strict`",
-    asked: (r) => r.tools.some(({ tool }) => tool.case === "function" && tool.value.strict === true),
-  },
-  { param: "functions", asked: (r) => r.functions.length > 0 },
-  { param: "function_call", asked: (r) => r.functionCall?.choice.case === "function" },
-  { param: "thinking_budget_tokens", asked: (r) => (r.thinkingBudgetTokens ?? -1) >= 0 },
   {
     param: "modalities",
     what: "the modality `audio`",
@@ -54,12 +44,4 @@ export function refuseUnsupported(request: GenerationRequest): void {
   if (row === undefined) return;
   const what = row.what ?? `\`${row.param}\``;
   throw new LoquiError("unsupported", `${what} is not supported yet by this model`, { param: row.param });
-}
-
-function forcesCall(request: CreateChatCompletionRequest): boolean {
-  const choice = request.toolChoice?.choice;
-  if (choice?.case === "mode") return choice.value === ToolChoiceMode.REQUIRED;
-  const selection = choice?.case === "selection" ? choice.value.selection : undefined;
-  if (selection?.case === "allowedTools") return selection.value.mode === ToolChoiceMode.REQUIRED;
-  return selection !== undefined;
 }

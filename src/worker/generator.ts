@@ -8,8 +8,17 @@ import {
   type TimingsSchema,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine, TokenLogprobs } from "../engines/token-engine.ts";
-import { checkBans, choiceSeed, type SamplingContext, type SamplingDefaults, samplingOf } from "./chat-sampling.ts";
-import { createStructureCompiler } from "./chat-structure.ts";
+import { isOptional } from "./answer-grammar.ts";
+import {
+  checkEnds,
+  checkMinTokens,
+  choiceSeed,
+  goesOn,
+  type SamplingContext,
+  type SamplingDefaults,
+  samplingOf,
+} from "./chat-sampling.ts";
+import { type ChatShape, createStructureCompiler, hasForm } from "./chat-structure.ts";
 import { createTokenTrail, type TokenTrail } from "./logprobs.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
 import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
@@ -21,6 +30,7 @@ import {
   type Scheduler,
 } from "./scheduler.ts";
 import { createStopScanner } from "./stop-strings.ts";
+import { type ThinkingLimit, watchThinking } from "./thinking.ts";
 import { type ChoiceTotals, timingsOf, totalsOf, usageOf } from "./totals.ts";
 
 export interface GeneratorOptions {
@@ -79,6 +89,8 @@ export interface ChoicesOptions<Output, Delta> {
   readonly maxTokens: number | undefined;
   /** Lists the log-probability of each token, beside this many of the likeliest; none where undefined. */
   readonly topLogprobs?: number | undefined;
+  /** How long each choice may think; as long as it likes where undefined. */
+  readonly thinking?: ThinkingLimit | undefined;
   /** Makes the output of the choice with this index. The trail is there where log-probabilities are wanted. */
   readonly output: (index: number, trail: TokenTrail | undefined) => Output;
   /** Takes what is new with each token of a choice, perhaps nothing. */
@@ -100,8 +112,6 @@ export interface Generated<Output, Delta> {
 
 /** A request whose fields are looked at: nothing of it can be refused any more. */
 export interface PreparedGeneration {
-  /** The grammar of its choices' texts, where it asks for a form. */
-  readonly grammar: string | undefined;
   /** Generates all choices. One that fails fails all. */
   run<Output extends ChoiceOutput<Delta>, Delta>(
     options: ChoicesOptions<Output, Delta>,
@@ -119,8 +129,12 @@ export interface Generator {
    * field that it is made of.
    */
   tokenize(text: string, param: string): Uint32Array;
-  /** Looks at the fields that all requests have. Throws `invalid_request` and `unsupported`, naming the field. */
-  prepare(request: GenerationRequest): PreparedGeneration;
+  /**
+   * Looks at the fields that all requests have. `shape` says what else than the
+   * form that it asks for a chat's answer may be. Throws `invalid_request` and
+   * `unsupported`, naming the field.
+   */
+  prepare(request: GenerationRequest, shape?: ChatShape): PreparedGeneration;
 }
 
 export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }: GeneratorOptions): Generator {
@@ -147,13 +161,23 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
       checkPromptFits(tokens.length, contextLength, param);
       return tokens;
     },
-    prepare(request) {
-      const grammar = structures.grammarOf(request);
-      const sampling = { ...samplingOf(request, samplingContext), grammar };
-      if (grammar !== undefined) checkBans(request, sampling);
+    prepare(request, shape) {
+      const wanted = samplingOf(request, samplingContext);
       checkTokenIds(request.stopTokenIds, info.vocabularySize, "stop_token_ids");
+      checkMinTokens(request);
+      // Text goes on where it may not end; a form and a call have an end.
+      const isFree = shape?.calls !== undefined && isOptional(shape.calls) && !hasForm(request);
+      const grammar = goesOn(request) && isFree ? undefined : structures.grammarOf(request, shape);
+      if (grammar !== undefined) checkEnds(request);
+      const minTokens = request.minTokens ?? 0;
+      const sampling = { ...wanted, grammar, ...(minTokens > 0 && { logitBias: withoutEnds(wanted.logitBias) }) };
+
+      function withoutEnds(logitBias: ReadonlyMap<number, number>): ReadonlyMap<number, number> {
+        const ends = [...samplingContext.endTokens(), ...request.stopTokenIds];
+        return new Map([...logitBias, ...ends.map((token) => [token, Number.NEGATIVE_INFINITY] as const)]);
+      }
+
       return {
-        grammar,
         async run<Output extends ChoiceOutput<Delta>, Delta>(options: ChoicesOptions<Output, Delta>, call: WorkerCall) {
           const cacheScope = cacheScopeOf(request, call);
           const stopTokens = new Set(request.stopTokenIds);
@@ -174,8 +198,11 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
             const decoder = engine.createTextDecoder(output.parsed || request.skipSpecialTokens === false);
             const keepStop = request.includeStopStrInOutput === true;
             const scanner = createStopScanner(request.stop, keepStop);
+            const thinking = options.thinking === undefined ? undefined : watchThinking(options.thinking, engine);
             let reasoningTokens = 0;
             const sum = { logprob: 0, tokens: 0 };
+            let tokens = 0;
+            let mayEnd = minTokens === 0;
             return {
               prompt,
               sampling: { ...sampling, seed: choiceSeed(request.seed, index % options.choices) },
@@ -202,10 +229,16 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                   sum.logprob += logprobs.logprob;
                   sum.tokens += 1;
                 }
-                const deltas = output.push(scanner.push(text));
+                tokens += 1;
+                const deltas = output.push(mayEnd ? scanner.push(text) : text);
                 if (output.thinking) reasoningTokens += 1;
                 options.onDeltas?.(index, deltas, () => ({ result: soFar(), reasoningTokens }));
-                return !stopped && scanner.matched === undefined && !output.satisfied ? "continue" : "stop";
+                if (stopped || scanner.matched !== undefined || output.satisfied) return "stop";
+                const force = thinking?.push(token);
+                if (force !== undefined) return { force };
+                if (mayEnd || tokens < minTokens) return "continue";
+                mayEnd = true;
+                return { logitBias: wanted.logitBias };
               },
               onEnd(result) {
                 begin();

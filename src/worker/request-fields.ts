@@ -7,6 +7,7 @@ import type {
   CreateChatCompletionRequest,
   CreateCompletionRequest,
   FunctionCall,
+  FunctionCallChoice,
   FunctionDefinition,
   MessageContent,
   NamedJsonSchema,
@@ -28,8 +29,8 @@ import type { Shown } from "./chat-template.ts";
 
 /** What becomes of a field of a generation request for a local model. Never nothing. */
 export type Treatment =
-  /** It does what the schema says. `but`: for these values the request is refused. `test`: where the effect is shown. */
-  | { readonly kind: "honoured"; readonly test: string; readonly but?: string }
+  /** It does what the schema says. `test`: where the effect is shown. */
+  | { readonly kind: "honoured"; readonly test: string }
   /** The request is refused by the field's name. `what`: for these values; the others ask for nothing. */
   | { readonly kind: "refused"; readonly what?: string }
   /** As honoured, where the model's template shows it; else as ignored. */
@@ -57,11 +58,7 @@ const ignored: Treatment = { kind: "ignored" };
 const members: Treatment = { kind: "members" };
 const asked = (value: unknown): boolean => value === true;
 const testOf = (name: string): string => `test/${name}.test.ts`;
-const honoured = (test: string, but?: string): Treatment => ({
-  kind: "honoured",
-  test: testOf(test),
-  ...(but !== undefined && { but }),
-});
+const honoured = (test: string): Treatment => ({ kind: "honoured", test: testOf(test) });
 const refused = (what?: string): Treatment => ({ kind: "refused", ...(what !== undefined && { what }) });
 
 const here = "request-fields";
@@ -71,6 +68,7 @@ const structure = "worker/chat-structure";
 const tokens = "worker/tokenization";
 const template = "worker/chat-template";
 const toolCalls = "worker/chat-tools";
+const steering = "worker/chat-steering";
 const completions = "worker/completions";
 const completionLogprobs = "worker/completion-logprobs";
 
@@ -102,7 +100,7 @@ const generationFields = {
   xtcProbability: honoured(effects),
   xtcThreshold: honoured(effects),
   ignoreEos: honoured(sampling),
-  minTokens: refused("above 0"),
+  minTokens: honoured(steering),
   stopTokenIds: honoured(effects),
   includeStopStrInOutput: honoured(effects),
   skipSpecialTokens: honoured(effects),
@@ -144,14 +142,13 @@ const chat: FieldTable<CreateChatCompletionRequest> = {
   promptCacheRetention: ignored,
   promptCacheOptions: ignored,
   moderation: refused(),
-  functions: refused(),
-  // `none` and `auto` ask for nothing without `functions`.
-  functionCall: refused("a function"),
+  functions: honoured(steering),
+  functionCall: honoured(steering),
   chatTemplateKwargs: { kind: "variables", test: testOf(tokens) },
   addGenerationPrompt: honoured(tokens),
   continueFinalMessage: honoured("worker/open-message"),
   reasoningFormat: honoured("worker/chat-reasoning"),
-  thinkingBudgetTokens: refused("0 and above"),
+  thinkingBudgetTokens: honoured(steering),
   retrieval: refused(),
 };
 
@@ -224,17 +221,17 @@ export const requestFields = new Map<string, FieldTable>(
       name: honoured(toolCalls),
       description: honoured(template),
       parameters: honoured(toolCalls),
-      strict: refused("true"),
+      strict: honoured(steering),
     } satisfies FieldTable<FunctionDefinition>,
     ToolChoice: {
-      choice: { mode: honoured(toolCalls, "`required`"), selection: honoured(toolCalls) },
+      choice: { mode: honoured(steering), selection: honoured(toolCalls) },
     } satisfies FieldTable<ToolChoice>,
     ToolSelection: {
-      selection: { function: refused(), custom: refused(), allowedTools: honoured(toolCalls) },
+      selection: { function: honoured(steering), custom: refused(), allowedTools: honoured(toolCalls) },
     } satisfies FieldTable<ToolSelection>,
     ToolName: { name: honoured(toolCalls) } satisfies FieldTable<ToolName>,
     AllowedTools: {
-      mode: honoured(toolCalls, "`required`"),
+      mode: honoured(steering),
       tools: honoured(toolCalls),
     } satisfies FieldTable<AllowedTools>,
     ToolReference: { tool: { function: honoured(toolCalls), custom: refused() } } satisfies FieldTable<ToolReference>,
@@ -247,6 +244,9 @@ export const requestFields = new Map<string, FieldTable>(
       name: honoured(template),
       arguments: honoured(template),
     } satisfies FieldTable<FunctionCall>,
+    FunctionCallChoice: {
+      choice: { mode: honoured(steering), function: honoured(steering) },
+    } satisfies FieldTable<FunctionCallChoice>,
     ResponseFormat: {
       format: { text: honoured(structure), jsonObject: honoured(structure), jsonSchema: honoured(structure) },
     } satisfies FieldTable<ResponseFormat>,

@@ -24,6 +24,8 @@ afterAll(async () => {
 });
 
 const messages = [{ role: "user" as const, content: "Hi!" }];
+const parameters = { type: "object", properties: { city: { type: "string" } } };
+const tools = [{ type: "function" as const, function: { name: "weather", parameters } }];
 
 describe("n", () => {
   const request = { model: "wild", messages, n: 3, seed: 7, max_completion_tokens: 12 };
@@ -50,7 +52,6 @@ describe("n", () => {
   });
 
   it("runs tools for each", async () => {
-    const tools = [{ type: "function" as const, function: { name: "weather" } }];
     const { choices } = await client.chat.completions.create({ model: "agent", messages, tools, n: 2 });
     expect(choices.map(({ message }) => message.tool_calls?.length)).toEqual([2, 2]);
     const ids = choices.flatMap(({ message }) => message.tool_calls?.map(({ id }) => id) ?? []);
@@ -105,7 +106,6 @@ describe("logprobs", () => {
   });
 
   it("beside tools and n", async () => {
-    const tools = [{ type: "function" as const, function: { name: "weather" } }];
     const stream = client.chat.completions.stream({
       ...request,
       model: "agent",

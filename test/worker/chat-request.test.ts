@@ -5,7 +5,6 @@ import {
   OutputModality,
   ReasoningFormat,
   ToolChoiceMode,
-  ToolSelectionSchema,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../../src/errors.ts";
 import { samplingOf } from "../../src/worker/chat-sampling.ts";
@@ -14,35 +13,13 @@ import { refuseUnsupported } from "../../src/worker/chat-unsupported.ts";
 type Init = MessageInitShape<typeof CreateChatCompletionRequestSchema>;
 const request = (init: Init) => create(CreateChatCompletionRequestSchema, { model: "m", ...init });
 const aFunction = { tool: { case: "function" as const, value: { name: "f" } } };
-const select = (selection: MessageInitShape<typeof ToolSelectionSchema>) => ({
-  choice: { case: "selection" as const, value: create(ToolSelectionSchema, selection) },
-});
 const mode = (value: ToolChoiceMode) => ({ choice: { case: "mode" as const, value } });
 
 describe("what can't be done is refused by name", () => {
   const cases: [param: string, init: Init][] = [
-    ["tools", { tools: [{ tool: { case: "function", value: { name: "f", strict: true } } }] }],
-    ["tool_choice", { toolChoice: mode(ToolChoiceMode.REQUIRED) }],
-    [
-      "tool_choice",
-      { tools: [aFunction], toolChoice: select({ selection: { case: "function", value: { name: "f" } } }) },
-    ],
-    [
-      "tool_choice",
-      {
-        tools: [aFunction],
-        toolChoice: select({
-          selection: { case: "allowedTools", value: { mode: ToolChoiceMode.REQUIRED, tools: [aFunction] } },
-        }),
-      },
-    ],
-    ["functions", { functions: [{ name: "f" }] }],
-    ["function_call", { functionCall: { choice: { case: "function", value: { name: "f" } } } }],
     ["grammar", { grammar: "root ::= [a-z]" }],
     ["structured_outputs.grammar", { structuredOutputs: { grammar: "root ::= [a-z]" } }],
-    ["thinking_budget_tokens", { thinkingBudgetTokens: 0 }],
     ["typical_p", { typicalP: 0.5 }],
-    ["min_tokens", { minTokens: 1 }],
     ["modalities", { modalities: [OutputModality.TEXT, OutputModality.AUDIO] }],
     ["audio", { audio: {} }],
     ["web_search_options", { webSearchOptions: {} }],

@@ -77,12 +77,23 @@ describe("an answer of a given form", () => {
     expect(choices[0]?.message.content).toMatch(/^\{/);
   });
 
+  test("tokens may be banned; where none is left, that request ends with an error and no other does", async () => {
+    expect(await contentOf({ guided_regex: "[ab]", logit_bias: { 97: -100 } })).toBe("b");
+    const bad = ask({ guided_regex: "a", logit_bias: { 97: -100 } });
+    const good = contentOf({ guided_regex: "a" });
+    await expect(bad).rejects.toMatchObject({
+      status: 400,
+      message: expect.stringContaining("in the form that was asked"),
+    });
+    expect(await good).toBe("a");
+  });
+
   test.each([
     [{ response_format: { type: "json_schema", json_schema: { name: "a", schema: { not: {} } } } }, /^response_format/],
     [{ guided_regex: "(a" }, /^guided_regex/],
     [{ guided_regex: "a", guided_choice: ["a"] }, /^guided_choice$/],
     [{ guided_regex: "a", ignore_eos: true }, /^ignore_eos$/],
-    [{ guided_regex: "a", logit_bias: { 65: -100 } }, /^logit_bias$/],
+    [{ guided_regex: "a", min_tokens: 3 }, /^min_tokens$/],
     [{ grammar: 'root ::= "a"' }, /^grammar$/],
   ])("%j is refused by name", async (more, param) => {
     const error = await ask(more).then(

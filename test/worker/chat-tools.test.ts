@@ -125,9 +125,15 @@ describe("tool calls", () => {
   });
 
   test.each([
-    [{ tool_choice: "required" }, "tool_choice"],
-    [{ tool_choice: { type: "function", function: { name: "weather" } } }, "tool_choice"],
-    [{ tools: [{ ...weather, function: { ...weather.function, strict: true } }] }, "tools"],
+    [{ tool_choice: "required", tools: [] }, "tool_choice"],
+    [{ tool_choice: { type: "function", function: { name: "nothing" } } }, "tool_choice.function.name"],
+    [
+      { tools: [{ ...weather, function: { name: "f", parameters: { type: "object", not: {} }, strict: true } }] },
+      "tools[0].function.parameters",
+    ],
+    [{ tool_choice: "required", min_tokens: 3 } as object, "min_tokens"],
+    [{ functions: [{ name: "f" }] }, "functions"],
+    [{ tools: undefined, functions: [{ name: "f" }], function_call: { name: "g" } }, "function_call.name"],
     [
       {
         tool_choice: {

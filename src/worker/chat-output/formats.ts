@@ -1,4 +1,13 @@
 import {
+  type CallWriting,
+  gemmaObject,
+  jsonArguments,
+  jsonHead,
+  keywordArguments,
+  plainHead,
+  tagArguments,
+} from "./call-grammars.ts";
+import {
   type CallSyntax,
   deepSeekCall,
   either,
@@ -19,14 +28,35 @@ export interface CallFormat {
   /** Calls begin behind one of these. */
   readonly open: readonly string[];
   readonly syntax: CallSyntax;
+  readonly writing: CallWriting;
   /** May stand around calls and is no content. */
   readonly silent?: readonly string[];
   /** A call that begins the answer without a marker; only one of a known tool is one. */
-  readonly bare?: { readonly first: string; readonly syntax: CallSyntax };
+  readonly bare?: BareCalls;
+}
+
+export interface BareCalls {
+  readonly first: string;
+  readonly syntax: CallSyntax;
+  /** A regular expression of what such an answer begins with, up to the name that one of `names` matches. */
+  readonly begins: (names: string) => string;
 }
 
 const knownJson = sequenceOf(jsonCall({ onlyKnown: true }), [";"]);
-const bareJson = { first: "{", syntax: knownJson };
+const bareJson: BareCalls = {
+  first: "{",
+  syntax: knownJson,
+  begins: (names) => `\\{\\s*"name"\\s*:\\s*"(${names})"`,
+};
+/** Mistral's list of calls, and from 2025 on a marker for each. */
+const mistral = either(
+  "[{",
+  listOf(jsonCall()),
+  namedJson("[ARGS]", (text) => {
+    const [name = "", id] = text.split("[CALL_ID]").map((part) => part.trim());
+    return { name, ...(id !== undefined && { id }) };
+  }),
+);
 
 /** The first whose pattern is in the model's template holds; the last fits all. A new family is a row. */
 export const callFormats: readonly CallFormat[] = [
@@ -43,6 +73,18 @@ export const callFormats: readonly CallFormat[] = [
       valueEnd: "</parameter>",
       close: "</function>",
     }),
+    writing: {
+      marker: "<tool_call>",
+      head: plainHead("<function=", ">\n"),
+      tail: "</function>",
+      close: "</tool_call>",
+      arguments: tagArguments({
+        before: "<parameter=",
+        afterName: ">\n",
+        after: "\n</parameter>",
+        valueEnd: "</parameter>",
+      }),
+    },
   },
   {
     name: "GLM",
@@ -58,6 +100,18 @@ export const callFormats: readonly CallFormat[] = [
       valueEnd: "</arg_value>",
       close: "",
     }),
+    writing: {
+      marker: "<tool_call>",
+      head: plainHead("", "\n"),
+      tail: "",
+      close: "</tool_call>",
+      arguments: tagArguments({
+        before: "<arg_key>",
+        afterName: "</arg_key>\n<arg_value>",
+        after: "</arg_value>",
+        valueEnd: "</arg_value>",
+      }),
+    },
   },
   {
     name: "Hermes, Qwen",
@@ -65,19 +119,56 @@ export const callFormats: readonly CallFormat[] = [
     open: ["<tool_call>"],
     silent: ["</tool_call>"],
     syntax: sequenceOf(listOf(jsonCall()), []),
+    writing: {
+      marker: "<tool_call>",
+      head: jsonHead("arguments"),
+      tail: "}",
+      close: "</tool_call>",
+      arguments: jsonArguments,
+    },
+  },
+  {
+    name: "Mistral, marked arguments",
+    template: /\[TOOL_CALLS\][\s\S]*\[ARGS\]/,
+    open: ["[TOOL_CALLS]"],
+    syntax: mistral,
+    writing: {
+      marker: "[TOOL_CALLS]",
+      head: plainHead("", "[ARGS]"),
+      tail: "",
+      arguments: jsonArguments,
+    },
   },
   {
     name: "Mistral",
     template: /\[TOOL_CALLS\]/,
     open: ["[TOOL_CALLS]"],
-    syntax: either(
-      "[{",
-      listOf(jsonCall()),
-      namedJson("[ARGS]", (text) => {
-        const [name = "", id] = text.split("[CALL_ID]").map((part) => part.trim());
-        return { name, ...(id !== undefined && { id }) };
-      }),
-    ),
+    syntax: mistral,
+    writing: {
+      marker: "[TOOL_CALLS]",
+      open: "[",
+      separator: ",",
+      head: jsonHead("arguments"),
+      tail: "}",
+      close: "]",
+      arguments: jsonArguments,
+    },
+  },
+  {
+    name: "DeepSeek, fenced",
+    template: /<｜tool▁calls▁begin｜>[\s\S]*```json/,
+    open: ["<｜tool▁call▁begin｜>"],
+    silent: ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"],
+    syntax: deepSeekCall,
+    writing: {
+      first: "<｜tool▁calls▁begin｜>",
+      marker: "<｜tool▁call▁begin｜>",
+      head: plainHead("function<｜tool▁sep｜>", "\n```json\n"),
+      tail: "\n```",
+      close: "<｜tool▁call▁end｜>",
+      last: "<｜tool▁calls▁end｜>",
+      arguments: jsonArguments,
+    },
   },
   {
     name: "DeepSeek",
@@ -85,18 +176,41 @@ export const callFormats: readonly CallFormat[] = [
     open: ["<｜tool▁call▁begin｜>"],
     silent: ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁calls▁end｜>"],
     syntax: deepSeekCall,
+    writing: {
+      first: "<｜tool▁calls▁begin｜>",
+      marker: "<｜tool▁call▁begin｜>",
+      head: plainHead("", "<｜tool▁sep｜>"),
+      tail: "",
+      close: "<｜tool▁call▁end｜>",
+      last: "<｜tool▁calls▁end｜>",
+      arguments: jsonArguments,
+    },
   },
   {
     name: "FunctionGemma",
     template: /<start_function_call>/,
     open: ["<start_function_call>"],
     syntax: gemmaCall("<escape>", "<end_function_call>"),
+    writing: {
+      marker: "<start_function_call>",
+      head: plainHead("call:", ""),
+      tail: "",
+      close: "<end_function_call>",
+      arguments: gemmaObject("<escape>", "<end_function_call>"),
+    },
   },
   {
     name: "Gemma 4",
     template: /<\|tool_call>/,
     open: ["<|tool_call>"],
     syntax: gemmaCall('<|"|>', "<tool_call|>"),
+    writing: {
+      marker: "<|tool_call>",
+      head: plainHead("call:", ""),
+      tail: "",
+      close: "<tool_call|>",
+      arguments: gemmaObject('<|"|>', "<tool_call|>"),
+    },
   },
   {
     name: "Granite, Phi-4",
@@ -104,6 +218,15 @@ export const callFormats: readonly CallFormat[] = [
     open: ["<|tool_call|>"],
     silent: ["<|/tool_call|>"],
     syntax: listOf(jsonCall()),
+    writing: {
+      marker: "<|tool_call|>",
+      open: "[",
+      separator: ",",
+      head: jsonHead("arguments"),
+      tail: "}",
+      close: "]",
+      arguments: jsonArguments,
+    },
   },
   {
     name: "Llama, pythonic",
@@ -111,29 +234,71 @@ export const callFormats: readonly CallFormat[] = [
     open: ["<|python_start|>", "<|python_tag|>"],
     silent: ["<|python_end|>"],
     syntax: pythonCalls(),
-    bare: { first: "[", syntax: pythonCalls({ onlyKnown: true }) },
+    writing: {
+      open: "[",
+      separator: ",",
+      head: (name) => (/^[\p{L}_][\p{L}\p{N}_.-]*$/u.test(name) ? [`${name}(`] : undefined),
+      tail: ")",
+      close: "]",
+      arguments: keywordArguments,
+    },
+    bare: {
+      first: "[",
+      syntax: pythonCalls({ onlyKnown: true }),
+      begins: (names) => `\\[\\s*(${names})\\s*\\(`,
+    },
   },
   {
     name: "Llama, JSON",
     template: /<\|python_tag\|>|"parameters": ?dictionary|<\|start_header_id\|>/,
     open: ["<|python_tag|>"],
     syntax: sequenceOf(jsonCall(), [";"]),
+    writing: {
+      separator: ";",
+      head: jsonHead("parameters"),
+      tail: "}",
+      arguments: jsonArguments,
+    },
     bare: bareJson,
   },
-  { name: "generic JSON", template: /(?:)/, open: [], syntax: knownJson, bare: bareJson },
+  {
+    name: "generic JSON",
+    template: /(?:)/,
+    open: [],
+    syntax: knownJson,
+    writing: { separator: ";", head: jsonHead("arguments"), tail: "}", arguments: jsonArguments },
+    bare: bareJson,
+  },
 ];
+
+/** gpt-oss' thinking is a message of its own. */
+export const harmonyReasoning: ReasoningFormat = {
+  template: /<\|channel\|>/,
+  open: "<|channel|>analysis<|message|>",
+  close: "<|end|>",
+  cut: "<|end|><|start|>assistant",
+};
+
+/** gpt-oss' messages; a call ends the answer. */
+export const harmonyWriting: CallWriting = {
+  head: plainHead("<|channel|>commentary to=functions.", " <|constrain|>json<|message|>"),
+  tail: "",
+  arguments: jsonArguments,
+};
 
 /** How a family marks what it thinks. */
 export interface ReasoningFormat {
   readonly template: RegExp;
   readonly open: string;
   readonly close: string;
+  /** How the reasoning ends where it is cut short. */
+  readonly cut: string;
 }
 
 /** The first whose pattern is in the model's template holds; of all the first is the commonest. */
 export const reasoningFormats: readonly ReasoningFormat[] = [
-  { template: /<think>|<\/think>/, open: "<think>", close: "</think>" },
-  { template: /\[THINK\]/, open: "[THINK]", close: "[/THINK]" },
-  { template: /<\|channel>/, open: "<|channel>thought\n", close: "<channel|>" },
-  { template: /<seed:think>/, open: "<seed:think>", close: "</seed:think>" },
+  { template: /<think>|<\/think>/, open: "<think>", close: "</think>", cut: "\n</think>\n\n" },
+  { template: /\[THINK\]/, open: "[THINK]", close: "[/THINK]", cut: "[/THINK]" },
+  { template: /<\|channel>/, open: "<|channel>thought\n", close: "<channel|>", cut: "<channel|>" },
+  { template: /<seed:think>/, open: "<seed:think>", close: "</seed:think>", cut: "</seed:think>" },
 ];

@@ -1,6 +1,9 @@
 import type { Reading } from "./events.ts";
 import { peek, type Source, take, takeTo, takeUntil } from "./source.ts";
 
+/** Where the prompt of an answer ends. */
+export const messageStart = "<|start|>assistant";
+
 const bodyEnds = ["<|end|>", "<|call|>", "<|return|>", "<|start|>"];
 
 /**

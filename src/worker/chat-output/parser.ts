@@ -1,8 +1,22 @@
 import type { KnownTools } from "./call-syntaxes.ts";
 import type { OutputEvent, OutputParser, Reading } from "./events.ts";
-import { type CallFormat, callFormats, type ReasoningFormat, reasoningFormats } from "./formats.ts";
+import { type BareCalls, type CallFormat, callFormats, type ReasoningFormat, reasoningFormats } from "./formats.ts";
 import { readHarmony } from "./harmony.ts";
-import { attempt, peek, runReading, type Source, skipSpace, takeUntil } from "./source.ts";
+import {
+  attempt,
+  beginsWith,
+  more,
+  peek,
+  runReading,
+  type Source,
+  skipSpace,
+  take,
+  takeAny,
+  takeUntil,
+} from "./source.ts";
+
+/** Line breaks between reasoning and an answer of a form; more would be its own. */
+export const mostBreaks = 2;
 
 /** How a model writes what is no plain answer, as its template tells. */
 export interface OutputFormat {
@@ -27,6 +41,8 @@ export interface OutputParserOptions {
   readonly tools?: KnownTools | undefined;
   /** The prompt ends within the reasoning. */
   readonly startsInReasoning?: boolean;
+  /** A grammar holds the answer to a form: where it begins with no call, all of it is content, whatever stands in it. */
+  readonly hasForm?: boolean;
 }
 
 /** Whether a rendered prompt ends where the model goes on thinking. */
@@ -49,7 +65,7 @@ export function createOutputParser(format: OutputFormat, options: OutputParserOp
 function* readAnswer(
   source: Source,
   { calls, reasoning }: OutputFormat,
-  { tools, startsInReasoning = false }: OutputParserOptions,
+  { tools, startsInReasoning = false, hasForm = false }: OutputParserOptions,
 ): Reading<void> {
   const thought = reasoning === undefined ? [] : [reasoning.open];
   const markers = tools === undefined ? thought : [...thought, ...calls.open, ...(calls.silent ?? [])];
@@ -57,18 +73,23 @@ function* readAnswer(
   let layout = false;
   let said = false;
   let called = false;
-  if (startsInReasoning && reasoning !== undefined) {
+  const begins = startsInReasoning || (hasForm && (yield* takeAny(source, thought)) !== undefined);
+  if (begins && reasoning !== undefined) {
     yield* readReasoning(source, reasoning);
-    layout = true;
+    if (hasForm) yield* skipBreaks(source);
+    else layout = true;
+  }
+  if (hasForm && (tools === undefined || !(yield* beginsWith(source, markers)))) {
+    const { bare } = calls;
+    const isCall =
+      tools !== undefined && bare !== undefined && (yield* attempt(source, () => readBare(source, bare, tools)));
+    if (!isCall) return yield* readAll(source);
   }
   for (;;) {
     if (layout) yield* skipSpace(source);
     if (tools !== undefined && calls.bare !== undefined && !said) {
-      called = yield* attempt(source, function* () {
-        yield* skipSpace(source);
-        const next = yield* peek(source);
-        return next !== "" && calls.bare?.first.includes(next) === true && (yield* calls.bare.syntax(source, tools));
-      });
+      const { bare } = calls;
+      called = yield* attempt(source, () => readBare(source, bare, tools));
       said = true;
       layout = called;
       if (called) continue;
@@ -102,6 +123,27 @@ function* readAnswer(
       if (!called && space !== "") yield { type: "content", text: space, from: spaceFrom };
     }
   }
+}
+
+/** Calls without a marker, where the answer begins with some. */
+function* readBare(source: Source, { first, syntax }: BareCalls, tools: KnownTools): Reading<boolean> {
+  yield* skipSpace(source);
+  const next = yield* peek(source);
+  return next !== "" && first.includes(next) && (yield* syntax(source, tools));
+}
+
+/** The rest, as it comes. */
+function* readAll(source: Source): Reading<void> {
+  do {
+    const from = source.at;
+    const text = take(source, source.text.length);
+    if (text !== "") yield { type: "content", text, from };
+  } while (yield* more(source));
+}
+
+/** The line breaks that a grammar allows behind the reasoning. */
+function* skipBreaks(source: Source): Reading<void> {
+  for (let i = 0; i < mostBreaks && (yield* peek(source)) === "\n"; i++) take(source, 1);
 }
 
 function* readReasoning(source: Source, { close }: ReasoningFormat): Reading<void> {

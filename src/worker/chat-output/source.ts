@@ -71,12 +71,18 @@ export function* attempt(source: Source, read: () => Reading<boolean>, before = 
   return found;
 }
 
-/** Takes one of the texts where the source goes on with it, the longest that fits. */
-export function* takeAny(source: Source, texts: readonly string[]): Reading<string | undefined> {
+/** Whether the source goes on with one of the texts. */
+export function* beginsWith(source: Source, texts: readonly string[]): Reading<boolean> {
   for (;;) {
     const open = texts.filter((text) => text.length > source.text.length && text.startsWith(source.text));
     if (open.length === 0 || !(yield* more(source))) break;
   }
+  return texts.some((text) => source.text.startsWith(text));
+}
+
+/** Takes one of the texts where the source goes on with it, the longest that fits. */
+export function* takeAny(source: Source, texts: readonly string[]): Reading<string | undefined> {
+  if (!(yield* beginsWith(source, texts))) return undefined;
   const found = texts.filter((text) => source.text.startsWith(text)).sort((a, b) => b.length - a.length)[0];
   if (found !== undefined) take(source, found.length);
   return found;

@@ -121,7 +121,7 @@ export function combine(a: Automaton, b: Automaton, how: Combination, budget: Bu
 }
 
 /** The ranges of two lists of edges, cut so that each piece has one target in each list, or none. */
-function overlay(a: readonly Edge[], b: readonly Edge[], none: number): [number, number, number, number][] {
+export function overlay(a: readonly Edge[], b: readonly Edge[], none: number): [number, number, number, number][] {
   const pieces: [number, number, number, number][] = [];
   let i = 0;
   let j = 0;

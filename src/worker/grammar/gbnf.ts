@@ -76,6 +76,8 @@ export interface GrammarBuilder {
   open(kind: string): OpenRule;
   /** `min` to `max` items (undefined: any number), which can't be empty. Its size grows with the logarithm of the bounds. */
   repeat(item: Expression, min: number, max: number | undefined): Expression;
+  /** Tells whether some finite text matches an expression of the rules so far. */
+  possible(): (expression: Expression) => boolean;
   /** The grammar from this root; undefined where no finite text matches. */
   build(root: Expression): Grammar | undefined;
 }
@@ -148,6 +150,10 @@ export function createGrammarBuilder(budget: Budget): GrammarBuilder {
         exactly(single, min),
         max === undefined ? times(single, 0, undefined) : atMost(single, max - min),
       );
+    },
+    possible() {
+      const productive = productiveRules(rules);
+      return (expression) => isProductive(expression, productive);
     },
     build: (root) => finish(rules, root, budget),
   };

@@ -1,11 +1,34 @@
-import { charClass, choice, type Expression, empty, type GrammarBuilder, literal, sequence } from "./gbnf.ts";
+import type { Automaton } from "./automaton.ts";
+import { charClass, choice, type Expression, empty, type GrammarBuilder, literal, never, sequence } from "./gbnf.ts";
 import type { JsonText } from "./json-text.ts";
+import type { Notation } from "./notations.ts";
 import { maxDigits } from "./numbers.ts";
 
-/** The rules of JSON itself (RFC 8259), with bounded white space and numbers that a double holds. */
+/** How the members of an object stand in it. */
+export interface ObjectForm {
+  /** All members, which hold what is between them, in what is around them. */
+  wrap(members: Expression): Expression;
+  /** Between two members. */
+  readonly between: Expression;
+  /** A member of this name; {@link never} where the name can't be spelt. */
+  member(name: string, value: Expression): Expression;
+  /** A member of any name that the automaton accepts; of any where there is none. */
+  anyMember(names: Automaton | undefined, value: Expression): Expression;
+  /** The value of the member of this name where it isn't spelt as other values are: its closing included. */
+  ownValue?(name: string): ((way: TextRules) => Expression) | undefined;
+}
+
+/** What a text must be like: one of these, or what the automaton accepts, or of this length. */
+export interface TextRules {
+  readonly values: readonly string[] | undefined;
+  readonly automaton: Automaton | undefined;
+  readonly min: number;
+  readonly max: number | undefined;
+}
+
+/** The rules of JSON's values (RFC 8259) in some notation, with bounded white space and numbers that a double holds. */
 export interface JsonRules {
-  /** One character of a string: as it is, or in any of its escapes; never half of a surrogate pair. */
-  readonly char: Expression;
+  readonly notation: Notation;
   readonly string: Expression;
   readonly integer: Expression;
   readonly number: Expression;
@@ -14,73 +37,24 @@ export interface JsonRules {
   readonly value: Expression;
   /** Between members or items. */
   readonly comma: Expression;
-  /** What may stand after a colon. */
-  readonly colonSpace: Expression;
-  /** An object or an array of these members or items, which hold the commas. */
-  inBraces(members: Expression): Expression;
+  /** How objects are written. */
+  readonly form: ObjectForm;
+  /** An array of these items, which hold the commas. */
   inBrackets(items: Expression): Expression;
   /** Exactly this value, its members in this order. */
   constant(value: JsonText): Expression;
-  /** The text of a value that is no array and no object. */
-  textOf(value: JsonText): string;
+  /** The text of a value that is no array and no object; undefined where it can't be spelt. */
+  textOf(value: JsonText): string | undefined;
 }
 
 /** Indentation after a line break: sixteen levels of two spaces. */
 const maxIndent = 32;
 
-export function createJsonRules(builder: GrammarBuilder): JsonRules {
+export function createJsonRules(builder: GrammarBuilder, notation: Notation): JsonRules {
   const { share, repeat } = builder;
-  const hexDigit = charClass([
-    [0x30, 0x39],
-    [0x41, 0x46],
-    [0x61, 0x66],
-  ]);
   const digit = charClass([[0x30, 0x39]]);
   const oneOf = (chars: string) => charClass(Array.from(chars, (c) => [c.charCodeAt(0), c.charCodeAt(0)] as const));
-  // \uD800 to \uDBFF only before \uDC00 to \uDFFF: what is left could not be sent as UTF-8.
-  const unicode = choice(
-    sequence(
-      charClass([
-        [0x30, 0x39],
-        [0x41, 0x43],
-        [0x45, 0x46],
-        [0x61, 0x63],
-        [0x65, 0x66],
-      ]),
-      repeat(hexDigit, 3, 3),
-    ),
-    sequence(oneOf("Dd"), charClass([[0x30, 0x37]]), repeat(hexDigit, 2, 2)),
-    sequence(
-      oneOf("Dd"),
-      charClass([
-        [0x38, 0x39],
-        [0x41, 0x42],
-        [0x61, 0x62],
-      ]),
-      repeat(hexDigit, 2, 2),
-      literal("\\u"),
-      oneOf("Dd"),
-      charClass([
-        [0x43, 0x46],
-        [0x63, 0x66],
-      ]),
-      repeat(hexDigit, 2, 2),
-    ),
-  );
-  const escaped = share("escape", choice(oneOf('"/\\bfnrt'), sequence(literal("u"), share("unicode", unicode))));
-  const char = share(
-    "char",
-    choice(
-      charClass([
-        [0x20, 0x21],
-        [0x23, 0x5b],
-        [0x5d, 0xd7ff],
-        [0xe000, 0x10ffff],
-      ]),
-      sequence(literal("\\"), escaped),
-    ),
-  );
-  const string = share("string", sequence(literal('"'), repeat(char, 0, undefined), literal('"')));
+  const string = share("string", notation.anyString);
   const integer = share(
     "integer",
     sequence(
@@ -97,36 +71,45 @@ export function createJsonRules(builder: GrammarBuilder): JsonRules {
       repeat(share("exponent", exponent), 0, 1),
     ),
   );
-  const boolean = share("boolean", choice(literal("true"), literal("false")));
+  const boolean = share("boolean", choice(literal(notation.words.true), literal(notation.words.false)));
 
   const indent = share("indent", repeat(literal(" "), 0, maxIndent));
   const space = share("space", choice(empty, literal(" "), sequence(literal("\n"), indent)));
   const comma = share("comma", sequence(literal(","), space));
   const colonSpace = repeat(literal(" "), 0, 1);
+  const colon = sequence(literal(":"), colonSpace);
   const within = (open: string, content: Expression, close: string) =>
     content === empty
       ? sequence(literal(open), literal(close))
       : sequence(literal(open), space, content, space, literal(close));
-  const inBraces = (members: Expression) => within("{", members, "}");
+  const form: ObjectForm = {
+    wrap: (members) => within("{", members, "}"),
+    between: comma,
+    member: (name, value) => {
+      const spelt = notation.name(name);
+      return spelt === undefined ? never : sequence(literal(spelt), colon, value);
+    },
+    anyMember: (names, value) => sequence(notation.nameOf(names), colon, value),
+  };
   const inBrackets = (items: Expression) => within("[", items, "]");
 
   const value = builder.open("value");
   const listOf = (item: Expression) => repeat(sequence(item, repeat(sequence(comma, item), 0, undefined)), 0, 1);
-  const member = share("member", sequence(string, literal(":"), colonSpace, value.rule));
-  const object = share("object", inBraces(listOf(member)));
+  const member = share("member", form.anyMember(undefined, value.rule));
+  const object = share("object", form.wrap(listOf(member)));
   const array = share("array", inBrackets(listOf(value.rule)));
-  value.define(choice(object, array, string, number, boolean, literal("null")));
+  value.define(choice(object, array, string, number, boolean, literal(notation.words.null)));
 
-  const textOf = (each: JsonText): string => {
+  const textOf = (each: JsonText): string | undefined => {
     switch (each.kind) {
       case "null":
-        return "null";
+        return notation.words.null;
       case "boolean":
-        return String(each.value);
+        return notation.words[each.value ? "true" : "false"];
       case "number":
         return each.text;
       case "string":
-        return JSON.stringify(each.value);
+        return notation.spell(each.value);
       default:
         throw new TypeError("not a scalar");
     }
@@ -138,20 +121,16 @@ export function createJsonRules(builder: GrammarBuilder): JsonRules {
       case "array":
         return inBrackets(joined(each.items.map(constant)));
       case "object":
-        return inBraces(
-          joined(
-            [...each.members].map(([name, member]) =>
-              sequence(literal(`${JSON.stringify(name)}:`), colonSpace, constant(member)),
-            ),
-          ),
-        );
-      default:
-        return literal(textOf(each));
+        return form.wrap(joined([...each.members].map(([name, member]) => form.member(name, constant(member)))));
+      default: {
+        const text = textOf(each);
+        return text === undefined ? never : literal(text);
+      }
     }
   };
 
   return {
-    char,
+    notation,
     string,
     integer,
     number,
@@ -159,8 +138,7 @@ export function createJsonRules(builder: GrammarBuilder): JsonRules {
     object,
     value: value.rule,
     comma,
-    colonSpace,
-    inBraces,
+    form,
     inBrackets,
     constant,
     textOf,

@@ -1,5 +1,5 @@
 import { type Automaton, anyText, combine, isEmpty, lengthAutomaton, textsAutomaton } from "./automaton.ts";
-import { automatonExpression, jsonStringSpelling, plain } from "./automaton-grammar.ts";
+import { automatonExpression, plain } from "./automaton-grammar.ts";
 import { type Conjunction, type Conjunctions, createConjunctions } from "./conjunction.ts";
 import { canonical } from "./decimal.ts";
 import {
@@ -14,10 +14,11 @@ import {
   type OpenRule,
   sequence,
 } from "./gbnf.ts";
-import { createJsonRules } from "./json-rules.ts";
+import { createJsonRules, type JsonRules, type ObjectForm, type TextRules } from "./json-rules.ts";
 import type { JsonText } from "./json-text.ts";
 import { readDocument, type SchemaDocument, type TypeName, type Unread } from "./keywords.ts";
 import { type Budget, createBudget } from "./limits.ts";
+import { jsonNotation } from "./notations.ts";
 import { numberAutomaton } from "./numbers.ts";
 import { textChoice } from "./text-choice.ts";
 
@@ -36,38 +37,90 @@ export interface JsonSchemaOptions {
  * malformed, says what a grammar can't, allows no value at all, or goes beyond
  * `grammarLimits`.
  */
-export function compileJsonSchema(source: string, { param, strict = false }: JsonSchemaOptions): Grammar {
-  const budget = createBudget(param);
-  budget.checkLength(source.length);
-  const document = readDocument(source, budget);
-  const builder = createGrammarBuilder(budget);
-  const compiler = createCompiler(document, createConjunctions(document, strict, budget), builder, budget);
-  const grammar = builder.build(compiler.compile(document.root));
-  if (grammar === undefined) throw document.refuse(compiler.impossible() ?? "#", "allows no value");
-  return grammar;
+export function compileJsonSchema(source: string, options: JsonSchemaOptions): Grammar {
+  const builder = createGrammarBuilder(createBudget(options.param));
+  return finish(builder, schemaExpression(source, options, builder));
 }
 
 /** A grammar of any JSON object: OpenAI's `json_object`. */
 export function compileJsonObject(): Grammar {
   const builder = createGrammarBuilder(createBudget("response_format"));
-  const grammar = builder.build(createJsonRules(builder).object);
-  if (grammar === undefined) throw new Error("the grammar of JSON is empty");
-  return grammar;
+  return finish(builder, anyObject(builder));
+}
+
+/** Any JSON object, as a part of a grammar. */
+export function anyObject(builder: GrammarBuilder): Expression {
+  return createJsonRules(builder, jsonNotation(builder)).object;
 }
 
 /** A grammar of exactly these texts. Throws `invalid_request` where there is none, and beyond `grammarLimits`. */
 export function compileChoice(texts: readonly string[], param: string): Grammar {
-  const budget = createBudget(param);
+  const builder = createGrammarBuilder(createBudget(param));
+  return finish(builder, choiceExpression(texts, param, builder));
+}
+
+/** What {@link compileJsonSchema} compiles, as a part of a grammar. */
+export function schemaExpression(source: string, options: JsonSchemaOptions, builder: GrammarBuilder): Expression {
+  const { compiler, document } = read(source, options, builder, createJsonRules(builder, jsonNotation(builder)));
+  const expression = compiler.compile(document.root);
+  if (builder.possible()(expression)) return expression;
+  throw document.refuse(compiler.impossible() ?? "#", "allows no value");
+}
+
+/** What {@link compileChoice} compiles, as a part of a grammar. */
+export function choiceExpression(texts: readonly string[], param: string, builder: GrammarBuilder): Expression {
+  const budget = builder.budget.for(param);
   budget.checkLength(texts.reduce((sum, text) => sum + text.length, 0));
-  const builder = createGrammarBuilder(budget);
-  const grammar = builder.build(textChoice(texts, builder));
-  if (grammar === undefined) throw budget.refuse(`\`${param}\` has no text to choose from`);
+  const expression = textChoice(texts, builder);
+  if (expression !== never) return expression;
+  throw budget.refuse(`\`${param}\` has no text to choose from`);
+}
+
+/** Objects of a schema, and what to say where {@link GrammarBuilder.possible} finds none. */
+export interface ObjectPart {
+  readonly expression: Expression;
+  refusal(): Error;
+}
+
+/**
+ * Objects that are valid for a schema, written in another form than JSON's: the
+ * arguments of a call. What they hold is written by `json`. Throws as
+ * {@link compileJsonSchema} does, also where the form can't hold the schema.
+ */
+export function objectExpression(
+  source: string,
+  options: JsonSchemaOptions,
+  builder: GrammarBuilder,
+  json: JsonRules,
+  form: ObjectForm,
+): ObjectPart {
+  const { compiler, document } = read(source, options, builder, json);
+  return {
+    expression: compiler.compileObject(document.root, form),
+    refusal: () => document.refuse(compiler.impossible() ?? "#", "allows no object that a call can hold"),
+  };
+}
+
+function read(source: string, options: JsonSchemaOptions, builder: GrammarBuilder, json: JsonRules) {
+  const { param, strict = false } = options;
+  const budget = builder.budget.for(param);
+  budget.checkLength(source.length);
+  const document = readDocument(source, budget);
+  const conjunctions = createConjunctions(document, strict, budget);
+  return { document, compiler: createCompiler(document, conjunctions, builder, budget, json) };
+}
+
+function finish(builder: GrammarBuilder, root: Expression): Grammar {
+  const grammar = builder.build(root);
+  if (grammar === undefined) throw new Error("the grammar is empty");
   return grammar;
 }
 
 interface Compiler {
   /** The expression of a schema, with all that it uses. */
   compile(schema: Unread): Expression;
+  /** Its objects only, in a form of their own. */
+  compileObject(schema: Unread, form: ObjectForm): Expression;
   /** The first place whose own keywords contradict each other. */
   impossible(): string | undefined;
 }
@@ -82,9 +135,9 @@ function createCompiler(
   conjunctions: Conjunctions,
   builder: GrammarBuilder,
   budget: Budget,
+  json: JsonRules,
 ): Compiler {
-  const json = createJsonRules(builder);
-  const spelling = jsonStringSpelling(builder);
+  const { notation } = json;
   const { ways } = conjunctions;
   const compiled = new Map<string, Expression>();
   const waiting: { way: Conjunction; open: OpenRule; write: (way: Conjunction) => Expression }[] = [];
@@ -126,7 +179,7 @@ function createCompiler(
       case "array":
         return later("array", way, array);
       case "object":
-        return later("object", way, object);
+        return later("object", way, (each) => object(each, json.form));
       default:
         return type satisfies never;
     }
@@ -138,7 +191,9 @@ function createCompiler(
   };
 
   const ofValues = (values: readonly JsonText[]): Expression => {
-    const simple = values.filter(({ kind }) => kind !== "array" && kind !== "object").map((each) => json.textOf(each));
+    const simple = values
+      .filter(({ kind }) => kind !== "array" && kind !== "object")
+      .flatMap((each) => json.textOf(each) ?? []);
     const whole = values.filter(({ kind }) => kind === "array" || kind === "object").map((each) => json.constant(each));
     return choice(textChoice(simple, builder), ...whole);
   };
@@ -164,15 +219,12 @@ function createCompiler(
     if (automaton !== undefined) return cachedString(automaton);
     const { min, max } = conjunctions.lengths(way);
     if (min === 0 && max === undefined) return json.string;
-    const chars = builder.repeat(json.char, min, max);
-    return chars === never ? never : builder.share("string", sequence(literal('"'), chars, literal('"')));
+    return builder.share("string", notation.stringOfLength(min, max));
   };
   const cachedString = (automaton: Automaton): Expression => {
     let found = strings.get(automaton);
     if (found === undefined) {
-      found = isEmpty(automaton)
-        ? never
-        : builder.share("string", sequence(literal('"'), automatonExpression(automaton, spelling, builder)));
+      found = isEmpty(automaton) ? never : builder.share("string", notation.stringOf(automaton));
       strings.set(automaton, found);
     }
     return found;
@@ -247,7 +299,7 @@ function createCompiler(
     return found.size > maxUnique ? undefined : [...found.values()];
   };
 
-  const object = (way: Conjunction): Expression => {
+  const object = (way: Conjunction, form: ObjectForm): Expression => {
     const { schemas } = way;
     const required = new Set(schemas.flatMap((schema) => schema.required));
     const minimum = Math.max(0, ...schemas.map(({ minProperties }) => minProperties));
@@ -257,10 +309,10 @@ function createCompiler(
     const members = names.map((name) => ({
       isRequired: required.has(name),
       expression: isAllowedName(name, nameRules)
-        ? sequence(literal(`${JSON.stringify(name)}:`), json.colonSpace, value(conjunctions.member(way, name)))
+        ? form.member(name, memberValue(conjunctions.member(way, name), form.ownValue?.(name)))
         : never,
     }));
-    const extra = extraMembers(way, names, nameRules);
+    const extra = extraMembers(way, names, nameRules, form);
 
     // Counted as far as a bound needs it; whether there is one before decides about the comma.
     const isBounded = maximum < members.length || (extra !== never && maximum !== Infinity);
@@ -271,12 +323,12 @@ function createCompiler(
       const room = maximum === Infinity ? undefined : maximum - count;
       if (extra === never || room === 0) return stop;
       const others = builder.repeat(
-        builder.share("member", sequence(json.comma, extra)),
+        builder.share("member", sequence(form.between, extra)),
         0,
         room === undefined ? undefined : room - 1,
       );
       // Names that aren't listed may be equal, and then count as one.
-      const some = sequence(count === 0 ? empty : json.comma, extra, others);
+      const some = sequence(count === 0 ? empty : form.between, extra, others);
       return choice(count + 1 >= minimum ? some : never, stop);
     };
     let rules = Array.from({ length: cap + 1 }, (_, count) => tail(count));
@@ -286,7 +338,7 @@ function createCompiler(
       const behind = rules;
       rules = behind.map((skipped, count) => {
         const next = count >= maximum ? never : (behind[Math.min(count + 1, cap)] ?? never);
-        const present = sequence(count === 0 ? empty : json.comma, expression, next);
+        const present = sequence(count === 0 ? empty : form.between, expression, next);
         const either = isRequired ? present : choice(present, skipped);
         return isShared && i > 0 ? builder.share("members", either) : either;
       });
@@ -298,8 +350,21 @@ function createCompiler(
         "has `minProperties`, which can't be held where names aren't listed: they may be equal",
       );
     }
-    return json.inBraces(all);
+    return all === never ? never : form.wrap(all);
   };
+  const memberValue = (schemas: readonly Unread[], own: ((rules: TextRules) => Expression) | undefined): Expression =>
+    own === undefined
+      ? value(schemas)
+      : choice(
+          ...ways(schemas).map((way) => {
+            const values = conjunctions.values(way)?.filter((each) => conjunctions.holds(way, each));
+            return own({
+              values: values?.flatMap((each) => (each.kind === "string" ? each.value : [])),
+              automaton: conjunctions.strings(way),
+              ...conjunctions.lengths(way),
+            });
+          }),
+        );
 
   const isAllowedName = (name: string, rules: readonly Unread[]): boolean =>
     rules.length === 0 ||
@@ -313,7 +378,12 @@ function createCompiler(
     });
 
   /** A member whose name is not listed: of each set of name patterns, and of none. */
-  const extraMembers = (way: Conjunction, names: readonly string[], nameRules: readonly Unread[]): Expression => {
+  const extraMembers = (
+    way: Conjunction,
+    names: readonly string[],
+    nameRules: readonly Unread[],
+    form: ObjectForm,
+  ): Expression => {
     const sources = [
       ...new Map(
         way.schemas.flatMap(({ patternProperties, place }) =>
@@ -345,8 +415,7 @@ function createCompiler(
         name = isIn && name === undefined ? pattern : combine(name ?? anyText, pattern, isIn ? "and" : "minus", budget);
       });
       if (listed !== undefined) name = combine(name ?? anyText, listed, "minus", budget);
-      const key = name === undefined ? json.string : cachedString(name);
-      options.push(sequence(key, literal(":"), json.colonSpace, member));
+      options.push(name !== undefined && isEmpty(name) ? never : form.anyMember(name, member));
     }
     const expression = choice(...options);
     return expression === never ? never : builder.share("extra", expression);
@@ -374,16 +443,32 @@ function createCompiler(
     return all ?? textsAutomaton([], budget);
   };
 
+  const writeWaiting = () => {
+    for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+      const expression = next.write(next.way);
+      if (expression === never) impossible ??= next.way.place;
+      next.open.define(expression);
+    }
+  };
+
   return {
     impossible: () => impossible,
     compile(schema) {
       const root = value([schema]);
-      for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-        const expression = next.write(next.way);
-        if (expression === never) impossible ??= next.way.place;
-        next.open.define(expression);
-      }
+      writeWaiting();
       return root;
+    },
+    compileObject(schema, form) {
+      const anyObject: JsonText = { kind: "object", members: new Map([["type", { kind: "string", value: "object" }]]) };
+      const objects = ways([schema, { value: anyObject, place: "#" }]).map((way) => {
+        if (!conjunctions.types(way).has("object")) return never;
+        const values = conjunctions.values(way);
+        if (values === undefined) return object(way, form);
+        if (form === json.form) return ofValues(values.filter((each) => conjunctions.holds(way, each)));
+        throw document.refuse(way.place, "lists whole objects, which this model's syntax of calls can't hold");
+      });
+      writeWaiting();
+      return choice(...new Set(objects));
     },
   };
 }

@@ -40,6 +40,8 @@ const names: Record<Spending, string> = {
 
 /** Counts what one compilation spends, and says no in the name of the source. */
 export interface Budget {
+  /** The same budget for another source. */
+  for(param: string): Budget;
   /** Throws `invalid_request` when the limit is passed. */
   spend(what: Spending, amount?: number): void;
   /** An error about the source: a request field, or a place in it. */
@@ -50,9 +52,13 @@ export interface Budget {
 
 /** `param` is the request field that holds the source. */
 export function createBudget(param: string): Budget {
-  const spent: Partial<Record<Spending, number>> = {};
+  return budgetOf(param, {});
+}
+
+function budgetOf(param: string, spent: Partial<Record<Spending, number>>): Budget {
   const refuse = (message: string) => new LoquiError("invalid_request", message, { param });
   return {
+    for: (other) => budgetOf(other, spent),
     refuse,
     spend(what, amount = 1) {
       const total = (spent[what] ?? 0) + amount;

@@ -1,6 +1,6 @@
 import { type Automaton, anyChar, complement, explore, normalise } from "./automaton.ts";
 import { automatonExpression, plain } from "./automaton-grammar.ts";
-import { createGrammarBuilder, type Grammar, type Range } from "./gbnf.ts";
+import { createGrammarBuilder, type Expression, type Grammar, type GrammarBuilder, type Range } from "./gbnf.ts";
 import { quoted } from "./json-text.ts";
 import { type Budget, createBudget, grammarLimits } from "./limits.ts";
 
@@ -21,13 +21,20 @@ type Node =
  * `invalid_request` where {@link regexAutomaton} does, and where no text matches.
  */
 export function compileRegex(source: string, param: string): Grammar {
-  const budget = createBudget(param);
+  const builder = createGrammarBuilder(createBudget(param));
+  const grammar = builder.build(regexExpression(source, param, builder));
+  if (grammar === undefined) throw new Error("the grammar is empty");
+  return grammar;
+}
+
+/** What {@link compileRegex} compiles, as a part of a grammar. */
+export function regexExpression(source: string, param: string, builder: GrammarBuilder): Expression {
+  const budget = builder.budget.for(param);
   budget.checkLength(source.length);
   const automaton = regexAutomaton(source, "whole", budget, `\`${param}\``);
-  const builder = createGrammarBuilder(budget);
-  const grammar = builder.build(automatonExpression(automaton, plain, builder));
-  if (grammar === undefined) throw budget.refuse(`no text matches the regular expression in \`${param}\``);
-  return grammar;
+  const expression = automatonExpression(automaton, plain, builder);
+  if (builder.possible()(expression)) return expression;
+  throw budget.refuse(`no text matches the regular expression in \`${param}\``);
 }
 
 /**
@@ -410,4 +417,9 @@ function segments(moves: readonly { ranges: readonly Range[]; target: number }[]
     else active.set(target, count);
   }
   return pieces;
+}
+
+/** A regular expression of exactly this text. */
+export function escapeRegex(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
 }
