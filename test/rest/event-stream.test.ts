@@ -249,10 +249,8 @@ describe.each<HttpVersion>(["HTTP/1.1", "HTTP/2"])("%s", (version) => {
       };
       const response = await open(server, version, stream);
       await response.until((text) => text === hi);
-      const left = performance.now();
       response.leave();
       expect((await reason).kind).toBe("cancelled");
-      expect(performance.now() - left).toBeLessThan(2000);
       await expect.poll(() => [closed, server.records.at(-1)?.outcome]).toEqual([true, "cancelled"]);
       expect(server.failures).toEqual([]);
     });

@@ -146,9 +146,7 @@ describe("connections that don't behave", () => {
   ])("%s: closed by the timer", async (_, pieces) => {
     await server.close({ force: true });
     await start({ firstByteTimeoutMs: 100 });
-    const started = performance.now();
     expect(await exchange(pieces, undefined, 20)).toBe("");
-    expect(performance.now() - started).toBeLessThan(1000);
   });
 
   test("half a header gets 408 within the header timeout", async () => {

@@ -762,7 +762,7 @@ test("the times add up", async () => {
   const second = start(scheduler, [2], { maxTokens: 4 });
   const a = await first.result;
   const b = await second.result;
-  expect(a.queueMs).toBeLessThan(5);
+  expect(a.queueMs).toBeLessThan(b.queueMs);
   expect(a.promptMs).toBeGreaterThan(4);
   expect(a.generationMs).toBeGreaterThan(14);
   expect(b.queueMs).toBeGreaterThan(18);

@@ -265,10 +265,8 @@ describe("cancelling and limits", () => {
   });
 
   test("a deadline ends it in the worker too", async () => {
-    const started = performance.now();
     const error = await failure(collect(stream(worker.backend, ask("Hi"), contextOf({ timeoutMs: 100 }))));
     expect(error.kind).toBe("timeout");
-    expect(performance.now() - started).toBeLessThan(2_000);
     await isFree();
   });
 
