@@ -140,6 +140,16 @@ describe.each(providers)("%s", (_, model) => {
     expect(text).toBe(`I look.${agentAnswer}`);
   });
 
+  it("generateText with a call that is forced, of any tool and of one", async () => {
+    const settings = { model: model("agent"), prompt, tools: tools([]), maxRetries: 0 };
+    for (const toolChoice of ["required", { type: "tool", toolName: "subtract" }] as const) {
+      const { toolCalls, finishReason } = await generateText({ ...settings, toolChoice, seed: 1 });
+      expect(finishReason).toBe("tool-calls");
+      expect(toolCalls[0]?.invalid).toBeFalsy();
+      if (toolChoice !== "required") expect(toolCalls[0]?.toolName).toBe("subtract");
+    }
+  });
+
   it("generateObject", async () => {
     const { object } = await generateObject({ model: model("person"), schema: Person, prompt, maxRetries: 0 });
     expect(object).toEqual(ada);

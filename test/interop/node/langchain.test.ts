@@ -135,6 +135,13 @@ describe("@langchain/openai", () => {
     expect(schema.parse(answer)).toEqual(answer);
   });
 
+  it("withStructuredOutput by a function that is called in any case", async () => {
+    const schema = z.object({ answer: z.enum(["yes", "no"]), score: z.number().int().min(1).max(5) });
+    const model = chat("agent").withStructuredOutput(schema, { name: "judgement", method: "functionCalling" });
+    const answer = await model.invoke(question);
+    expect(schema.parse(answer)).toEqual(answer);
+  });
+
   it("an error has the server's code", async () => {
     const error = await chat("gpt-4o")
       .invoke(question)

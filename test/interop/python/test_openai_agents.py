@@ -88,6 +88,25 @@ def test_streamed_tools(client):
     assert run(complete) == (CALLS, ANSWER)
 
 
+class Weather(pydantic.BaseModel):
+    """The weather in a city."""
+
+    city: Literal["Oslo", "Bergen"]
+    days: int = pydantic.Field(ge=1, le=7)
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "Weather"}}])
+def test_forced_call(client, choice):
+    # The model would rather say something else first.
+    tool = openai.pydantic_function_tool(Weather)
+    answer = client.chat.completions.parse(
+        model="agent", messages=QUESTION, tools=[tool], tool_choice=choice, parallel_tool_calls=False, seed=2
+    )
+    (call,) = answer.choices[0].message.tool_calls
+    assert call.function.name == "Weather"
+    assert isinstance(call.function.parsed_arguments, Weather)
+
+
 def test_parse(client):
     answer = client.chat.completions.parse(model="person", messages=QUESTION, response_format=Person)
     assert answer.choices[0].message.parsed == ADA
