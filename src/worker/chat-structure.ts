@@ -4,6 +4,7 @@ import { type AnswerShape, answerGrammar } from "./answer-grammar.ts";
 import { parseJson } from "./chat-messages.ts";
 import type { GenerationRequest } from "./generator.ts";
 import type { Expression, GrammarBuilder } from "./grammar/gbnf.ts";
+import { gbnfExpression } from "./grammar/gbnf-source.ts";
 import { anyObject, choiceExpression, schemaExpression } from "./grammar/json-schema.ts";
 import { regexExpression } from "./grammar/regex.ts";
 
@@ -80,14 +81,16 @@ function formsOf(request: GenerationRequest): Form[] {
     forms.push(jsonForm("response_format.json_schema.schema", schema, strict));
   }
   if (request.jsonSchema !== undefined) forms.push(jsonForm("json_schema", request.jsonSchema));
+  if (request.grammar !== undefined) forms.push(grammarForm("grammar", request.grammar));
   if (request.guidedRegex !== undefined) forms.push(regexForm("guided_regex", request.guidedRegex));
   if (request.guidedChoice.length > 0) forms.push(choiceForm("guided_choice", request.guidedChoice));
   const { structuredOutputs } = request;
   if (structuredOutputs !== undefined) {
-    const { json, regex, choice, jsonObject } = structuredOutputs;
+    const { json, regex, choice, grammar, jsonObject } = structuredOutputs;
     if (json !== undefined) forms.push(jsonForm("structured_outputs.json", json));
     if (regex !== undefined) forms.push(regexForm("structured_outputs.regex", regex));
     if (choice.length > 0) forms.push(choiceForm("structured_outputs.choice", choice));
+    if (grammar !== undefined) forms.push(grammarForm("structured_outputs.grammar", grammar));
     if (jsonObject === true) forms.push(jsonForm("structured_outputs.json_object", undefined));
   }
   return forms;
@@ -106,6 +109,10 @@ function jsonForm(param: string, schema: string | undefined, strict = false): Fo
 
 function regexForm(param: string, regex: string): Form {
   return { param, source: regex, compile: (builder) => regexExpression(regex, param, builder) };
+}
+
+function grammarForm(param: string, grammar: string): Form {
+  return { param, source: grammar, compile: (builder) => gbnfExpression(grammar, param, builder) };
 }
 
 function choiceForm(param: string, choices: readonly string[]): Form {

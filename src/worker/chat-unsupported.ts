@@ -16,11 +16,7 @@ interface Unsupported<Request> {
  * refused by name. What builds one of these deletes its row, and says so in
  * request-fields.ts, where all that a request can hold has a row.
  */
-const forAll: readonly Unsupported<GenerationRequest>[] = [
-  { param: "grammar", asked: (r) => r.grammar !== undefined },
-  { param: "structured_outputs.grammar", asked: (r) => r.structuredOutputs?.grammar !== undefined },
-  { param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 },
-];
+const forAll: readonly Unsupported<GenerationRequest>[] = [{ param: "typical_p", asked: (r) => (r.typicalP ?? 1) < 1 }];
 
 const forChat: readonly Unsupported<CreateChatCompletionRequest>[] = [
   {

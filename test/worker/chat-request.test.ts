@@ -17,8 +17,6 @@ const mode = (value: ToolChoiceMode) => ({ choice: { case: "mode" as const, valu
 
 describe("what can't be done is refused by name", () => {
   const cases: [param: string, init: Init][] = [
-    ["grammar", { grammar: "root ::= [a-z]" }],
-    ["structured_outputs.grammar", { structuredOutputs: { grammar: "root ::= [a-z]" } }],
     ["typical_p", { typicalP: 0.5 }],
     ["modalities", { modalities: [OutputModality.TEXT, OutputModality.AUDIO] }],
     ["audio", { audio: {} }],

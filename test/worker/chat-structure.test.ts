@@ -67,6 +67,8 @@ describe("an answer of a given form", () => {
     ["structured_outputs.choice", { structured_outputs: { choice: ["Å", "ß"] } }, /^(Å|ß)$/],
     ["structured_outputs.regex", { structured_outputs: { regex: "a|b" } }, /^[ab]$/],
     ["guided_json as a text", { guided_json: JSON.stringify({ enum: [true, null] }) }, /^(true|null)$/],
+    ["grammar", { grammar: 'root ::= "x" digit{2,3} # two or three\ndigit ::= [0-9]\n' }, /^x[0-9]{2,3}$/],
+    ["structured_outputs.grammar", { structured_outputs: { grammar: 'root ::= ("a" | "b")' } }, /^[ab]$/],
     ["json_schema, llama-server's", { json_schema: { const: { a: [1] } } }, /^\{\s*"a":\s*\[\s*1\s*\]\s*\}$/],
   ])("%s", async (_, more, expected) => {
     expect(await contentOf(more)).toMatch(expected);
@@ -94,7 +96,8 @@ describe("an answer of a given form", () => {
     [{ guided_regex: "a", guided_choice: ["a"] }, /^guided_choice$/],
     [{ guided_regex: "a", ignore_eos: true }, /^ignore_eos$/],
     [{ guided_regex: "a", min_tokens: 3 }, /^min_tokens$/],
-    [{ grammar: 'root ::= "a"' }, /^grammar$/],
+    [{ grammar: 'root ::= "a" b' }, /^grammar$/],
+    [{ structured_outputs: { grammar: "root ::=" }, grammar: 'root ::= "a"' }, /^structured_outputs.grammar$/],
   ])("%j is refused by name", async (more, param) => {
     const error = await ask(more).then(
       () => undefined,

@@ -70,6 +70,8 @@ export interface OpenRule {
 /** Collects the rules of a grammar; they are named after their kind, in the order in which they are made. */
 export interface GrammarBuilder {
   readonly budget: Budget;
+  /** The rules so far, but for those that are not defined yet. */
+  readonly rules: ReadonlyMap<string, Expression>;
   /** A reference to a rule of this content. Equal content is one rule. */
   share(kind: string, expression: Expression): Expression;
   /** A rule for content that refers to itself. */
@@ -133,6 +135,7 @@ export function createGrammarBuilder(budget: Budget): GrammarBuilder {
 
   return {
     budget,
+    rules,
     share,
     open(kind) {
       const name = reserve(kind);
