@@ -20,7 +20,7 @@ import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 export interface TokenizationOptions {
   readonly engine: TokenEngine;
   readonly prompts: ChatPrompts;
-  /** Calls that may wait for one another; more are refused as `overloaded`. */
+  /** Calls that may wait for the one that runs; more are refused as `overloaded`. */
   readonly maxWaiting: number;
 }
 
@@ -122,13 +122,15 @@ function checkPieces(param: string, asked: boolean | undefined, tokens: number):
 
 /** Runs what takes the event loop piece by piece, in order, with a turn of the loop before each. */
 function createTurns(maxWaiting: number): <T>(work: () => T, signal: AbortSignal) => Promise<T> {
-  let waiting = 0;
+  /** Those that wait, and the one that runs. */
+  let open = 0;
   let last: Promise<unknown> = Promise.resolve();
   return async (work, signal) => {
-    if (waiting >= maxWaiting) {
-      throw new LoquiError("overloaded", `${waiting} calls wait for this model's tokenizer already`);
+    if (open > maxWaiting) {
+      const message = `${open - 1} calls wait for this model's tokenizer already, the maximum is ${maxWaiting}`;
+      throw new LoquiError("overloaded", message);
     }
-    waiting += 1;
+    open += 1;
     const turn = last.then(async () => {
       signal.throwIfAborted();
       await setImmediate();
@@ -138,7 +140,7 @@ function createTurns(maxWaiting: number): <T>(work: () => T, signal: AbortSignal
     try {
       return await turn;
     } finally {
-      waiting -= 1;
+      open -= 1;
     }
   };
 }

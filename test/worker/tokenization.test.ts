@@ -230,17 +230,20 @@ describe("calls take turns", () => {
     asked.push(text);
     return Uint32Array.from(Buffer.from(text));
   };
-  const methods = createTokenizationMethods({
-    engine: Object.assign(engine, { tokenize }),
-    prompts: createChatPrompts(engine.info, undefined),
-    maxWaiting: 2,
-  });
-  const call = (content: string, signal = new AbortController().signal) => {
-    const method = methods.get("loqui.v1.ChatService/Tokenize");
-    if (method === undefined) throw new Error("no method");
-    const request = toBinary(input, create(input, { model: "m", content }));
-    return method(request, { requestId: "r", tenant: "", signal, begun: () => {}, send: () => {} });
+  const tokenizing = (maxWaiting: number) => {
+    const methods = createTokenizationMethods({
+      engine: Object.assign(engine, { tokenize }),
+      prompts: createChatPrompts(engine.info, undefined),
+      maxWaiting,
+    });
+    return (content: string, signal = new AbortController().signal) => {
+      const method = methods.get("loqui.v1.ChatService/Tokenize");
+      if (method === undefined) throw new Error("no method");
+      const request = toBinary(input, create(input, { model: "m", content }));
+      return method(request, { requestId: "r", tenant: "", signal, begun: () => {}, send: () => {} });
+    };
   };
+  const call = tokenizing(1);
 
   test("one after another, with a turn of the event loop before each; too many are refused", async () => {
     const first = call("a");
@@ -255,6 +258,16 @@ describe("calls take turns", () => {
     expect(asked).toEqual(["a", "b"]);
     await call("d");
     expect(asked).toEqual(["a", "b", "d"]);
+  });
+
+  test("where none may wait one runs", async () => {
+    asked.length = 0;
+    const strict = tokenizing(0);
+    const first = strict("a");
+    await expect(strict("b")).rejects.toMatchObject({ kind: "overloaded" });
+    await first;
+    await strict("c");
+    expect(asked).toEqual(["a", "c"]);
   });
 
   test("one whose client is gone is left out, and the next has its turn", async () => {
