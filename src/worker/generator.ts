@@ -29,7 +29,7 @@ import {
   type GenerationTotals,
   type Scheduler,
 } from "./scheduler.ts";
-import { createStopScanner } from "./stop-strings.ts";
+import { stopScanners } from "./stop-strings.ts";
 import { type ThinkingLimit, watchThinking } from "./thinking.ts";
 import { type ChoiceTotals, timingsOf, totalsOf, usageOf } from "./totals.ts";
 
@@ -181,6 +181,8 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
         async run<Output extends ChoiceOutput<Delta>, Delta>(options: ChoicesOptions<Output, Delta>, call: WorkerCall) {
           const cacheScope = cacheScopeOf(request, call);
           const stopTokens = new Set(request.stopTokenIds);
+          const keepStop = request.includeStopStrInOutput === true;
+          const nextScanner = stopScanners(request.stop, keepStop);
           const promptTokens = options.prompts.reduce((sum, prompt) => sum + prompt.length, 0);
           let begun = false;
           const begin = () => {
@@ -196,8 +198,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
             const trail = options.topLogprobs === undefined ? undefined : createTokenTrail(engine);
             const output = options.output(index, trail);
             const decoder = engine.createTextDecoder(output.parsed || request.skipSpecialTokens === false);
-            const keepStop = request.includeStopStrInOutput === true;
-            const scanner = createStopScanner(request.stop, keepStop);
+            const scanner = nextScanner();
             const thinking = options.thinking === undefined ? undefined : watchThinking(options.thinking, engine);
             let reasoningTokens = 0;
             const sum = { logprob: 0, tokens: 0 };

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { createStopScanner } from "../../src/worker/stop-strings.ts";
+import { stopScanners } from "../../src/worker/stop-strings.ts";
 
 /** Runs a text through a scanner in the given pieces. */
 function scan(stops: readonly string[], pieces: readonly string[]) {
-  const scanner = createStopScanner(stops);
+  const scanner = stopScanners(stops)();
   const emitted = pieces.map((piece) => scanner.push(piece));
   return { text: emitted.join("") + scanner.flush(), emitted, matched: scanner.matched };
 }
@@ -72,7 +72,7 @@ describe.each(cases)("$what", ({ stops, text, left, matched }) => {
   });
 
   test("no piece holds text that has to be taken back", () => {
-    const scanner = createStopScanner(stops);
+    const scanner = stopScanners(stops)();
     let emitted = "";
     for (const character of text) {
       emitted += scanner.push(character);
@@ -83,7 +83,7 @@ describe.each(cases)("$what", ({ stops, text, left, matched }) => {
 
 test("a stop string that is kept, and nothing behind it", () => {
   for (const { stops, text, left, matched = "" } of cases) {
-    const scanner = createStopScanner(stops, true);
+    const scanner = stopScanners(stops, true)();
     const kept = [...text].map((character) => scanner.push(character)).join("") + scanner.flush();
     expect(kept).toBe(left + matched);
   }
@@ -100,6 +100,15 @@ test("text is let through as soon as it is certain", () => {
     "",
     "",
   ]);
+});
+
+test("the texts of a request share what is made of its stop strings", () => {
+  const long = Array.from({ length: 16 }, (_, index) => `${index}`.repeat(256).slice(0, 256));
+  const next = stopScanners(long);
+  // A megabyte each would be more memory than there is.
+  const scanners = Array.from({ length: 100_000 }, next);
+  for (const scanner of scanners) scanner.push("00");
+  expect(scanners.map((scanner) => scanner.flush())).toEqual(new Array(100_000).fill("00"));
 });
 
 test("agrees with a plain search on random texts", () => {
