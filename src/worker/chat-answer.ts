@@ -84,7 +84,7 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
     const delta = { content: text };
     const taken = trail === undefined ? [] : chatLogprobs(trail.take(from, from + text.length));
     if (taken.length === 0) return { delta };
-    for (const token of taken) logprobs.push(token);
+    if (!streamed) for (const token of taken) logprobs.push(token);
     return { delta, logprobs: { content: taken } };
   }
 

@@ -21,7 +21,14 @@ import {
   type Generator,
   type PreparedGeneration,
 } from "./generator.ts";
-import { charactersOf, completionLogprobs, type PromptEntry, promptEntries, type TokenTrail } from "./logprobs.ts";
+import {
+  charactersOf,
+  checkHeldLogprobs,
+  completionLogprobs,
+  type PromptEntry,
+  promptEntries,
+  type TokenTrail,
+} from "./logprobs.ts";
 import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
 
 export interface CompletionServiceOptions {
@@ -52,7 +59,7 @@ const defaultMaxTokens = 16;
 
 /** Text completion: prompts as they are, without a template, and texts. What lies between is the generator's. */
 export function createCompletionMethods({ engine, generator, fingerprint }: CompletionServiceOptions): WorkerMethods {
-  async function prepare(bytes: Uint8Array, call: WorkerCall): Promise<Prepared> {
+  async function prepare(bytes: Uint8Array, call: WorkerCall, streamed: boolean): Promise<Prepared> {
     generator.checkRoom(call.tenant);
     const request = fromBinary(CreateCompletionRequestSchema, bytes);
     refuseUnsupported(request);
@@ -65,6 +72,10 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
         "`suffix` is not supported beside both `echo` and `logprobs`: its tokens have no place in the text";
       throw new LoquiError("unsupported", message, { param: "suffix" });
     }
+    if (echo === true && logprobs !== undefined) {
+      const tokens = each * prompts.reduce((sum, prompt) => sum + prompt.tokens.length, 0);
+      checkHeldLogprobs(tokens * (1 + logprobs), "logprobs", "ask for fewer, or echo less at a time");
+    }
     return {
       request,
       prompts,
@@ -73,19 +84,16 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
         prompts: prompts.map(({ tokens }) => tokens),
         choices: each,
         maxTokens: request.maxTokens ?? defaultMaxTokens,
-        topLogprobs: logprobs ?? (each > (request.n ?? 1) ? 0 : undefined),
+        topLogprobs: logprobs,
+        ranked: each > (request.n ?? 1),
         output: (index, trail) =>
-          createCompletionText(
-            echo === true ? prompts[Math.floor(index / each)] : undefined,
-            logprobs === undefined ? undefined : trail,
-            engine,
-          ),
+          createCompletionText(echo === true ? prompts[Math.floor(index / each)] : undefined, trail, engine, streamed),
       },
     };
   }
 
   async function createCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, generation, options } = await prepare(bytes, call);
+    const { request, generation, options } = await prepare(bytes, call, false);
     const { choices, usage, timings, totals } = await generation.run(options, call);
     const response = create(CreateCompletionResponseSchema, {
       ...answerOf(request),
@@ -101,7 +109,7 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
   }
 
   async function streamCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, generation, options } = await prepare(bytes, call);
+    const { request, generation, options } = await prepare(bytes, call, true);
     return streamChoices(generation, options, chunkForms(answerOf(request)), request, call);
   }
 
@@ -137,11 +145,12 @@ function best<C extends Choice<CompletionText, CompletionPiece>>(
   ).flat();
 }
 
-/** Begins with what is echoed: it comes with the first piece. */
+/** Begins with what is echoed: it comes with the first piece. Of a stream nothing is kept for `whole`. */
 function createCompletionText(
   echo: CompletionPrompt | undefined,
   trail: TokenTrail | undefined,
   engine: TokenEngine,
+  streamed: boolean,
 ): CompletionText {
   let text = "";
   const entries: PromptEntry[] = [];
@@ -163,8 +172,10 @@ function createCompletionText(
     const taken = entriesOf(piece);
     begun = true;
     length += piece.length;
-    text += next;
-    for (const entry of taken) entries.push(entry);
+    if (!streamed) {
+      text += next;
+      for (const entry of taken) entries.push(entry);
+    }
     if (next === "" && taken.length === 0) return [];
     return [{ text: next, ...(taken.length > 0 && { logprobs: completionLogprobs(taken) }) }];
   }

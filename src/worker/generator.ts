@@ -19,7 +19,7 @@ import {
   samplingOf,
 } from "./chat-sampling.ts";
 import { type ChatShape, createStructureCompiler, hasForm } from "./chat-structure.ts";
-import { createTokenTrail, type TokenTrail } from "./logprobs.ts";
+import { checkHeldLogprobs, createTokenTrail, type TokenTrail } from "./logprobs.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
 import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 import {
@@ -75,7 +75,7 @@ export interface Choice<Output, Delta> extends ChoiceTotals {
   /** What came after its last token. */
   readonly rest: readonly Delta[];
   readonly result: GenerationResult;
-  /** The mean log-probability of its tokens, with `topLogprobs`; −∞ without tokens. */
+  /** The mean log-probability of its tokens, with `topLogprobs` or `ranked`; −∞ without tokens. */
   readonly meanLogprob: number;
 }
 
@@ -89,9 +89,11 @@ export interface ChoicesOptions<Output, Delta> {
   readonly maxTokens: number | undefined;
   /** Lists the log-probability of each token, beside this many of the likeliest; none where undefined. */
   readonly topLogprobs?: number | undefined;
+  /** Whether {@link Choice.meanLogprob} is wanted where nothing is listed. */
+  readonly ranked?: boolean;
   /** How long each choice may think; as long as it likes where undefined. */
   readonly thinking?: ThinkingLimit | undefined;
-  /** Makes the output of the choice with this index. The trail is there where log-probabilities are wanted. */
+  /** Makes the output of the choice with this index. The trail is there with `topLogprobs`. */
   readonly output: (index: number, trail: TokenTrail | undefined) => Output;
   /** Takes what is new with each token of a choice, perhaps nothing. */
   readonly onDeltas?: (index: number, deltas: readonly Delta[], soFar: () => ChoiceTotals) => void;
@@ -193,6 +195,15 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
           const { maxTokens = -1 } = options;
           const most = maxTokens === -1 ? contextLength : maxTokens;
           const choices: Choice<Output, Delta>[] = [];
+          let heldLogprobs = 0;
+
+          function hold({ top }: TokenLogprobs): void {
+            // A stream's are sent.
+            if (options.onDeltas !== undefined) return;
+            heldLogprobs += 1 + top.length;
+            const param = request.$typeName === "loqui.v1.CreateCompletionRequest" ? "logprobs" : "top_logprobs";
+            checkHeldLogprobs(heldLogprobs, param, "stream it, or ask for fewer");
+          }
 
           function generation(prompt: Uint32Array, index: number): Generation {
             const trail = options.topLogprobs === undefined ? undefined : createTokenTrail(engine);
@@ -212,7 +223,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
               priority: request.priority,
               cacheScope,
               ignoreEos: request.ignoreEos ?? false,
-              topLogprobs: options.topLogprobs,
+              topLogprobs: options.topLogprobs ?? (options.ranked === true ? 0 : undefined),
               ...(output.pushPrompt !== undefined && { onPromptLogprobs: (logprobs) => output.pushPrompt?.(logprobs) }),
               ...(options.onPrompt !== undefined && {
                 onPrompt(processed, soFar) {
@@ -229,6 +240,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 if (logprobs !== undefined) {
                   sum.logprob += logprobs.logprob;
                   sum.tokens += 1;
+                  if (trail !== undefined) hold(logprobs);
                 }
                 tokens += 1;
                 const deltas = output.push(mayEnd ? scanner.push(text) : text);

@@ -2,6 +2,7 @@ import { isUtf8 } from "node:buffer";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { ChatTokenLogprobSchema, CompletionLogprobsSchema } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine, TokenLogprob, TokenLogprobs } from "../engines/token-engine.ts";
+import { LoquiError } from "../errors.ts";
 
 /** A token by its bytes. Its log-probability is finite: −9999 where it is impossible, as OpenAI has it. */
 export interface NamedLogprob {
@@ -121,6 +122,20 @@ export function promptEntries(
   });
   const added = length + charactersOf(decoder.flush()) - charactersOf(prompt.text);
   return entries.map((entry) => ({ ...entry, at: Math.max(0, entry.at - added) }));
+}
+
+/**
+ * Log-probabilities that are held for one answer, those of the likeliest tokens
+ * counted too: all of one that is not streamed, and those of echoed prompts.
+ * While the answer is encoded each takes some 450 bytes.
+ */
+const maxHeld = 500_000;
+
+/** Throws `invalid_request` for more log-probabilities of an answer than are held; `how` it may have as many. */
+export function checkHeldLogprobs(held: number, param: string, how: string): void {
+  if (held <= maxHeld) return;
+  const message = `${param}: the answer has more than ${maxHeld} log-probabilities; ${how}`;
+  throw new LoquiError("invalid_request", message, { param, code: "limit_exceeded" });
 }
 
 /** Unicode code points, as Python counts. */
