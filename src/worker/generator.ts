@@ -226,10 +226,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
               topLogprobs: options.topLogprobs ?? (options.ranked === true ? 0 : undefined),
               ...(output.pushPrompt !== undefined && { onPromptLogprobs: (logprobs) => output.pushPrompt?.(logprobs) }),
               ...(options.onPrompt !== undefined && {
-                onPrompt(processed, soFar) {
-                  begin();
-                  options.onPrompt?.(index, processed, soFar);
-                },
+                onPrompt: (processed, soFar) => options.onPrompt?.(index, processed, soFar),
               }),
               onToken(token, logprobs, soFar) {
                 begin();

@@ -5,7 +5,7 @@ export interface WorkerCall {
   readonly tenant: string;
   /** Aborted when the front is gone or the deadline has passed. */
   readonly signal: AbortSignal;
-  /** Tells the front what the call has cost by its first token. To be called once, before the first message. */
+  /** Tells the front what the call has cost by its first token. To be called once, before the message with that token. */
   begun(totals: Pick<CallTotals, "promptTokens">): void;
   /**
    * Sends encoded response messages, in one write. Never waits: what a slow

@@ -247,6 +247,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
         let worker: ReadyWorker | undefined;
         let unwatch: (() => void) | undefined;
         let sent = 0;
+        let begun = false;
         try {
           // Another with the same input may have been alone meanwhile.
           checkQuarantine(input);
@@ -264,7 +265,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
                 continue;
               }
               sent += 1;
-              if (sent === 1) record.firstTokenMs = performance.now() - arrivedAt;
+              if (begun) record.firstTokenMs ??= performance.now() - arrivedAt;
               if (sent > aloneFor(suspicion)) turn.share();
               yield message;
             } else if (reply.case === "failure") {
@@ -273,6 +274,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
               if (refused) admission.refused(context.tenant, error);
               throw error;
             } else if (reply.case === "begun") {
+              begun = true;
               record.promptTokens = reply.value.promptTokens;
             } else if (reply.case === "complete") {
               if (reply.value.totals !== undefined) recordTotals(record, reply.value.totals, startedAt - arrivedAt);
@@ -408,7 +410,7 @@ function recordTotals(record: RequestRecord, totals: Totals, waitedMs: number): 
   record.completionTokens = totals.completionTokens;
   record.queueMs = totals.queueMs;
   record.generationMs = totals.generationMs;
-  // A stream's first message has told it, as its client sees it.
+  // The message with a stream's first token has told it, as its client sees it.
   record.firstTokenMs ??= waitedMs + totals.firstTokenMs;
 }
 

@@ -1,9 +1,10 @@
 // The protocol between the front process and a worker, over a Unix socket.
 //
 // One connection carries one call: the front sends one frame with a Call, the
-// worker answers with one with Begun when it starts to compute, frames of
-// response messages, then one with Complete or Failure. A frame is one byte that says what it carries (0 Call, 1 an encoded
-// response message of the method, 2 Failure, 3 Complete, 4 Begun), a 32-bit big-endian
+// worker answers with frames of response messages, one with Begun before the
+// message with the first token, and one with Complete or Failure at the end. A
+// frame is one byte that says what it carries (0 Call, 1 an encoded response
+// message of the method, 2 Failure, 3 Complete, 4 Begun), a 32-bit big-endian
 // length, and that many bytes of Protobuf. Closing the connection cancels the
 // call; the kernel's socket buffers are the backpressure.
 
