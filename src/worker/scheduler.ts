@@ -111,7 +111,7 @@ export function checkPromptFits(promptTokens: number, contextLength: number, par
   if (promptTokens < contextLength) return;
   throw new LoquiError(
     "context_too_long",
-    `This model's maximum context length is ${contextLength} tokens. However, your messages resulted in ${atLeast ? "at least " : ""}${promptTokens} tokens.`,
+    `This model's maximum context length is ${contextLength} tokens. However, your ${param ?? "messages"} resulted in ${atLeast ? "at least " : ""}${promptTokens} tokens.`,
     { promptTokens, contextLength, ...(param !== undefined && { param }) },
   );
 }

@@ -235,8 +235,12 @@ describe("refusals", () => {
     [{ n: 13 }, "n", "n: 13 is above this server's maximum 12"],
     [{ stream_options: { include_usage: true } }, "stream_options", "stream_options is for streams only"],
     [{ typical_p: 0.5 }, "typical_p", "`typical_p` is not supported yet by this model"],
-    [{ prompt: ["a", "b".repeat(5_000)] }, "prompt[1]", "This model's maximum context length is 4096 tokens."],
-    [{ prompt: new Array(5_000).fill(64) }, "prompt", "This model's maximum context length is 4096 tokens."],
+    [
+      { prompt: ["a", "b".repeat(5_000)] },
+      "prompt[1]",
+      "This model's maximum context length is 4096 tokens. However, your prompt[1] resulted in 5000 tokens.",
+    ],
+    [{ prompt: new Array(5_000).fill(64) }, "prompt", "your prompt resulted in 5000 tokens."],
   ])("%j", async (asked, param, message) => {
     const error = await refusalOf(asked);
     expect(error).toMatchObject({ status: 400, param });
