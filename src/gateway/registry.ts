@@ -9,8 +9,15 @@ import { nearestNames } from "./nearest-names.ts";
 export interface RegisteredModel {
   readonly config: ModelConfig;
   readonly worker: WorkerBackend;
-  /** Its file as it is now; undefined where it is not on disk. */
-  file(): { readonly sizeBytes: number /** In Unix seconds. */; readonly modifiedAt: number } | undefined;
+  /** Its file or folder as it is now; undefined where it is not on disk. */
+  file(): ModelFile | undefined;
+}
+
+export interface ModelFile {
+  /** Undefined for a folder. */
+  readonly sizeBytes: number | undefined;
+  /** In Unix seconds. */
+  readonly modifiedAt: number;
 }
 
 /** Where a model stands; as in `ModelState` of the schema, in lower case. */
@@ -54,7 +61,8 @@ export function createRegistry(options: RegistryOptions): Registry {
       worker: options.createWorker(config),
       file() {
         const stat = statSync(config.source.path, { throwIfNoEntry: false });
-        return stat && { sizeBytes: stat.size, modifiedAt: Math.floor(stat.mtimeMs / 1000) };
+        const modifiedAt = Math.floor((stat?.mtimeMs ?? 0) / 1000);
+        return stat && { sizeBytes: stat.isDirectory() ? undefined : stat.size, modifiedAt };
       },
     };
   });

@@ -72,6 +72,9 @@ function matchesState(state: ModelState, wanted: readonly ModelStateFilter[]): b
 
 const modelCodec = jsonCodec(ModelSchema);
 
+/** What an engine's models come in, where it is one thing only. */
+const formats: Readonly<Record<string, string>> = { "llama.cpp": "gguf", onnxruntime: "safetensors" };
+
 /** A model as it stands now. Settings and schema share their names, so the codec does the mapping. */
 function describeModel(model: RegisteredModel, registry: Registry): Model {
   const { config, worker } = model;
@@ -89,14 +92,14 @@ function describeModel(model: RegisteredModel, registry: Registry): Model {
     state,
     in_flight: worker.inFlight,
     context_length: info?.contextLength ?? config.parameters.n_ctx,
-    size_bytes: model.file()?.sizeBytes,
+    size_bytes: model.file()?.sizeBytes ?? info?.sizeBytes,
     license: config.license ?? info?.license,
     description: config.description ?? info?.description,
     parameters: { ...config.parameters, threads: info?.threads ?? config.parameters.threads },
     defaults: config.defaults,
     loaded_at: worker.loadedAt,
     aliases: config.aliases,
-    format: config.engine === "llama.cpp" ? "gguf" : undefined,
+    format: formats[config.engine],
     architecture: info?.architecture,
     parameter_count: info?.parameters,
     disabled: config.disabled,

@@ -1,4 +1,3 @@
-import { EmbeddingService } from "../../gen/loqui/v1/embedding_pb.ts";
 import { RerankService } from "../../gen/loqui/v1/rerank_pb.ts";
 import { SpeechService } from "../../gen/loqui/v1/speech_pb.ts";
 import { createGateway } from "../gateway/gateway.ts";
@@ -6,6 +5,7 @@ import type { Registry } from "../gateway/registry.ts";
 import type { Usage } from "../gateway/usage.ts";
 import type { ChatLimits } from "./chat-limits.ts";
 import { createChatService } from "./chat-service.ts";
+import { createEmbeddingService } from "./embedding-service.ts";
 import { implement, type ServiceImplementation } from "./handlers.ts";
 import { createModelService } from "./model-service.ts";
 
@@ -14,7 +14,7 @@ export function createServices(registry: Registry, usage: Usage, limits: ChatLim
   return [
     createModelService(registry, usage),
     createChatService(createGateway(registry, "chat"), limits),
-    implement(EmbeddingService, {}),
+    createEmbeddingService(createGateway(registry, "embedding")),
     implement(RerankService, {}),
     implement(SpeechService, {}),
   ];

@@ -1,17 +1,21 @@
+import type { TextEngine } from "../engines/text-engine.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
 import type { WorkerModel } from "./ipc.ts";
 
 /** A runtime that a worker can load. Nothing of it is imported before it is asked for. */
 interface Runtime {
-  open(model: WorkerModel): Promise<TokenEngine>;
+  /** Opens a model that generates; undefined where the runtime has none. */
+  openTokens?(model: WorkerModel): Promise<TokenEngine>;
+  /** Opens a model that turns texts into vectors; undefined where the runtime has none. */
+  openTexts?(model: WorkerModel): Promise<TextEngine>;
   /** What the environment of its process must hold before it starts. */
   environment(): Promise<Record<string, string>>;
 }
 
 const runtimes: Readonly<Record<string, Runtime>> = {
   "llama.cpp": {
-    async open(model) {
+    async openTokens(model) {
       const { openLlamaEngine } = await import("../engines/llama/llama-engine.ts");
       return openLlamaEngine({
         path: model.path,
@@ -27,6 +31,13 @@ const runtimes: Readonly<Record<string, Runtime>> = {
       return addonEnvironment();
     },
   },
+  onnxruntime: {
+    async openTexts({ path, contextLength, threads }) {
+      const { openOnnxEngine } = await import("../engines/onnx/onnx-engine.ts");
+      return openOnnxEngine({ path, contextLength, threads });
+    },
+    environment: async () => ({}),
+  },
 };
 
 function runtimeOf({ engine, id }: WorkerModel): Runtime {
@@ -35,12 +46,28 @@ function runtimeOf({ engine, id }: WorkerModel): Runtime {
   throw new LoquiError("model_unavailable", `the model ${id} needs the engine ${engine}, which is not there yet`);
 }
 
-/** Loads a model on its runtime. Throws `model_unavailable` where there is no such runtime or it can't. */
-export async function openEngine(model: WorkerModel): Promise<TokenEngine> {
-  return runtimeOf(model).open(model);
+/** Whether a model turns texts into vectors; else it generates. */
+export function embeds({ type }: WorkerModel): boolean {
+  return type === "embedding";
 }
 
-/** The environment variables that the process of a model needs from its start. Throws as {@link openEngine}. */
+/** Loads a model that generates. Throws `model_unavailable` where there is no such runtime or it can't. */
+export async function openTokenEngine(model: WorkerModel): Promise<TokenEngine> {
+  return (await runtimeOf(model).openTokens?.(model)) ?? unfit(model);
+}
+
+/** Loads a model that turns texts into vectors. Throws as {@link openTokenEngine}. */
+export async function openTextEngine(model: WorkerModel): Promise<TextEngine> {
+  return (await runtimeOf(model).openTexts?.(model)) ?? unfit(model);
+}
+
+/** The environment variables that the process of a model needs from its start. Throws as {@link openTokenEngine}. */
 export async function engineEnvironment(model: WorkerModel): Promise<Record<string, string>> {
-  return runtimeOf(model).environment();
+  const { openTexts, openTokens, environment } = runtimeOf(model);
+  if ((embeds(model) ? openTexts : openTokens) === undefined) unfit(model);
+  return environment();
+}
+
+function unfit({ id, engine, type }: WorkerModel): never {
+  throw new LoquiError("model_unavailable", `the model ${id} is of type ${type}, which ${engine} doesn't run yet`);
 }

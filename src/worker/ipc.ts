@@ -1,4 +1,3 @@
-import type { ModelInfo } from "../engines/token-engine.ts";
 import type { ErrorKind } from "../errors.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
 import type { Shown } from "./chat-template.ts";
@@ -21,7 +20,9 @@ export interface WorkerConfig {
 /** The model to load. What is absent is chosen when it loads. */
 export interface WorkerModel {
   readonly id: string;
-  /** Absolute path of the weights. */
+  /** What it is for, e.g. `chat` or `embedding`. */
+  readonly type: string;
+  /** Absolute path of the weights: a file, or the folder of a checkpoint. */
   readonly path: string;
   /** The runtime, e.g. `llama.cpp`. */
   readonly engine: string;
@@ -52,12 +53,24 @@ export interface WorkerLimits {
 }
 
 /** What a worker that is ready says of itself. */
-export interface WorkerInfo extends ModelInfo {
+export interface WorkerInfo {
+  /** The model's own architecture name, e.g. `llama`. */
+  readonly architecture: string;
+  /** Number of parameters; 0 where unknown. */
+  readonly parameters: number;
+  /** Bytes of the weights. */
+  readonly sizeBytes: number;
+  /** Tokens of one request, of one text where a request has several. */
   readonly contextLength: number;
-  readonly sequences: number;
-  readonly batchSize: number;
-  /** What of a conversation its template shows. */
-  readonly shown: Shown;
+  /** Threads that it computes with. */
+  readonly threads: number;
+  /** From the metadata: SPDX name or the model's own words. */
+  readonly license?: string | undefined;
+  readonly description?: string | undefined;
+  /** Generations that decode at the same time; absent where none are generated. */
+  readonly sequences?: number;
+  /** What of a conversation its template shows; absent where it has none. */
+  readonly shown?: Shown;
 }
 
 /** How busy a worker is. */

@@ -1,5 +1,4 @@
 import type { WorkerLoad } from "./ipc.ts";
-import type { Scheduler } from "./scheduler.ts";
 
 const intervalMs = 1_000;
 /** Resident memory moves all the time; less than this is no news. */
@@ -9,10 +8,10 @@ const memoryStepBytes = 1 << 20;
  * Tells the front how busy this worker is: at once, then once a second where it
  * has changed. Costs a system call a second.
  */
-export function reportLoad(scheduler: Scheduler, send: (load: WorkerLoad) => void): void {
+export function reportLoad(current: () => Omit<WorkerLoad, "residentBytes">, send: (load: WorkerLoad) => void): void {
   let told: WorkerLoad | undefined;
   const report = () => {
-    const load = { ...scheduler.load, residentBytes: process.memoryUsage.rss() };
+    const load = { ...current(), residentBytes: process.memoryUsage.rss() };
     if (told !== undefined && isNoNews(told, load)) return;
     told = load;
     send(load);

@@ -18,15 +18,18 @@ import type { TokenEngine } from "../engines/token-engine.ts";
 import { traceLine } from "../error-trace.ts";
 import { toLoquiError } from "../errors.ts";
 import { answerCall, type Complain } from "./answer-call.ts";
+import { createBatcher } from "./batcher.ts";
 import { createChatPrompts } from "./chat-prompt.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { createCompletionMethods } from "./completion-service.ts";
-import { openEngine } from "./engines.ts";
+import { createEmbeddingMethods } from "./embedding-service.ts";
+import { embeds, openTextEngine, openTokenEngine } from "./engines.ts";
 import { createGenerator } from "./generator.ts";
 import {
   ownerSocket,
   type WorkerConfig,
   type WorkerInfo,
+  type WorkerLoad,
   type WorkerMessage,
   type WorkerModel,
   type WorkerOrder,
@@ -34,8 +37,8 @@ import {
 import { reportLoad } from "./load-report.ts";
 import type { WorkerMethods } from "./method.ts";
 import { createPace } from "./pace.ts";
-import { countEngine, createWorkCounter } from "./pulse.ts";
-import { createScheduler, type Scheduler } from "./scheduler.ts";
+import { countTextEngine, countTokenEngine, createWorkCounter } from "./pulse.ts";
+import { createScheduler } from "./scheduler.ts";
 import { createTokenizationMethods } from "./tokenization.ts";
 
 const { values } = parseArgs({
@@ -65,7 +68,7 @@ process.on("message", (order: WorkerOrder) => {
 if (!process.connected) leave();
 
 async function start(config: WorkerConfig, path: string): Promise<void> {
-  let served: { info: WorkerInfo; scheduler: Scheduler };
+  let served: Served;
   try {
     served = await serve(config, path);
   } catch (reason) {
@@ -75,12 +78,32 @@ async function start(config: WorkerConfig, path: string): Promise<void> {
     return send({ type: "failed", message, kind: error.kind }, () => process.exit(1));
   }
   send({ type: "ready", info: served.info });
-  reportLoad(served.scheduler, (load) => send({ type: "load", load }));
+  reportLoad(served.load, (load) => send({ type: "load", load }));
 }
 
-async function serve({ model, limits, logContent }: WorkerConfig, path: string) {
-  const engine = countEngine(await openEngine(model), work);
-  const { sequences, contextLength, batchSize } = engine;
+/** A model that answers. */
+interface Served {
+  readonly info: WorkerInfo;
+  readonly methods: WorkerMethods;
+  readonly load: () => Omit<WorkerLoad, "residentBytes">;
+}
+
+async function serve(config: WorkerConfig, path: string): Promise<Served> {
+  const { model, limits, logContent } = config;
+  const served = await (embeds(model) ? serveTexts(config) : serveTokens(config));
+  const complain: Complain = (where, error) => console.error(`${where}: ${traceLine(error, logContent)}`);
+  const pace = createPace(limits.streamIntervalMs);
+  const server = createServer((socket) => answerCall(socket, served.methods, pace, work, complain));
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, resolve);
+  });
+  return served;
+}
+
+async function serveTokens({ model, limits }: WorkerConfig): Promise<Served> {
+  const engine = countTokenEngine(await openTokenEngine(model), work);
+  const { sequences, contextLength } = engine;
   const scheduler = createScheduler(engine, {
     maxQueuedRequests: limits.maxQueuedRequests,
     maxQueuedTokens: limits.maxQueuedTokens ?? 4 * sequences * contextLength,
@@ -91,20 +114,39 @@ async function serve({ model, limits, logContent }: WorkerConfig, path: string) 
   const prompts = createChatPrompts(engine.info, model.chatTemplate);
   const generator = createGenerator({ engine, scheduler, defaults, maxOutputTokens });
   const fingerprint = fingerprintOf(model, engine);
-  const info: WorkerInfo = { ...engine.info, sequences, contextLength, batchSize, shown: prompts.shown };
   const methods: WorkerMethods = new Map([
     ...createChatMethods({ generator, prompts, defaults, fingerprint }),
     ...createCompletionMethods({ engine, generator, fingerprint }),
     ...createTokenizationMethods({ engine, prompts, maxWaiting: limits.maxQueuedRequests }),
   ]);
-  const complain: Complain = (where, error) => console.error(`${where}: ${traceLine(error, logContent)}`);
-  const pace = createPace(limits.streamIntervalMs);
-  const server = createServer((socket) => answerCall(socket, methods, pace, work, complain));
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(path, resolve);
+  const { architecture, parameters, sizeBytes, threads, license, description } = engine.info;
+  return {
+    info: {
+      ...{ architecture, parameters, sizeBytes, contextLength, threads, license, description },
+      sequences,
+      shown: prompts.shown,
+    },
+    methods,
+    load: () => scheduler.load,
+  };
+}
+
+/** Tokens that wait where the configuration says nothing: a few minutes' work on a small machine. */
+const maxQueuedTextTokens = 1_048_576;
+
+async function serveTexts({ model, limits }: WorkerConfig): Promise<Served> {
+  const engine = countTextEngine(await openTextEngine(model), work);
+  const batcher = createBatcher(engine.width, engine.embed, {
+    batchTokens: model.batchSize,
+    maxRequests: limits.maxQueuedRequests,
+    maxTokens: limits.maxQueuedTokens ?? maxQueuedTextTokens,
   });
-  return { info, scheduler };
+  const { architecture, parameters, sizeBytes, threads } = engine.info;
+  return {
+    info: { architecture, parameters, sizeBytes, contextLength: engine.contextLength, threads },
+    methods: createEmbeddingMethods({ engine, batcher }),
+    load: () => batcher.load,
+  };
 }
 
 /** Of the model's shape and how it is loaded; files of one shape with other weights have the same. */

@@ -1,3 +1,4 @@
+import type { TextEngine } from "../engines/text-engine.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 
 /** How far a worker has come: what it answers to a ping. */
@@ -42,7 +43,7 @@ export function createWorkCounter(): WorkCounter {
 }
 
 /** The engine, with what it does on other threads counted: each decode and each draw is a sign of progress. */
-export function countEngine(engine: TokenEngine, { count }: WorkCounter): TokenEngine {
+export function countTokenEngine(engine: TokenEngine, { count }: WorkCounter): TokenEngine {
   return {
     info: engine.info,
     sequences: engine.sequences,
@@ -60,6 +61,20 @@ export function countEngine(engine: TokenEngine, { count }: WorkCounter): TokenE
     logprobs: (logits, token, top) => count(() => engine.logprobs(logits, token, top)),
     truncate: (sequence, length) => count(() => engine.truncate(sequence, length)),
     copyPrefix: (source, target, length) => count(() => engine.copyPrefix(source, target, length)),
+    [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+  };
+}
+
+/** The engine, with its batches counted. */
+export function countTextEngine(engine: TextEngine, { count }: WorkCounter): TextEngine {
+  return {
+    info: engine.info,
+    contextLength: engine.contextLength,
+    width: engine.width,
+    prompts: engine.prompts,
+    defaultPrompt: engine.defaultPrompt,
+    tokenize: (text, truncate) => engine.tokenize(text, truncate),
+    embed: (rows) => count(() => engine.embed(rows)),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
 }

@@ -130,7 +130,9 @@ describe("errors", () => {
   });
 
   it("what no engine answers yet is 501 in the proper shape", async () => {
-    const error = await client.embeddings.create({ model: "hello", input: "x" }).catch((caught: unknown) => caught);
+    const error = await client.audio.speech
+      .create({ model: "hello", input: "x", voice: "alloy" })
+      .catch((caught: unknown) => caught);
     expect(error).toBeInstanceOf(APIError);
     expect(error).toMatchObject({ status: 501, type: "server_error", code: "unimplemented" });
   });

@@ -71,7 +71,8 @@ describe("responses hold against OpenAI's schemas", () => {
     [400, "/v1/chat/completions", { model: "hello", messages, temperature: 3.5 }],
     [400, "/v1/chat/completions", { model: "hello", messages: [] }],
     [400, "/v1/chat/completions", { model: "small", messages: [{ role: "user", content: "x".repeat(500) }] }],
-    [501, "/v1/embeddings", { model: "hello", input: "text" }],
+    [400, "/v1/embeddings", { model: "hello", input: "text" }],
+    [501, "/v1/audio/speech", { model: "hello", input: "text", voice: "alloy" }],
     [404, "/v1/nothing", {}],
   ])("ErrorResponse of a %i at %s", async (status, path, body) => {
     const response = await post(path, body);

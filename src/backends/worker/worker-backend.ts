@@ -252,7 +252,8 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
           // Another with the same input may have been alone meanwhile.
           checkQuarantine(input);
           worker = await readyWorker(context);
-          tellIgnored(ignoredFields(method.input, request, worker.info.shown), context);
+          const { shown } = worker.info;
+          if (shown !== undefined) tellIgnored(ignoredFields(method.input, request, shown), context);
           admitted();
           const startedAt = performance.now();
           unwatch = worker.process.watch();

@@ -3,7 +3,7 @@ import type { WorkerConfig } from "../../worker/ipc.ts";
 
 /** What a worker is told of its model's configuration. */
 export function workerConfig(
-  { id, engine, source, parameters, defaults }: ModelConfig,
+  { id, type, engine, source, parameters, defaults }: ModelConfig,
   maxOutputTokens: number | undefined,
   logContent: boolean,
 ): WorkerConfig {
@@ -11,6 +11,7 @@ export function workerConfig(
     logContent,
     model: {
       id,
+      type,
       engine,
       path: source.path,
       contextLength: parameters.n_ctx,

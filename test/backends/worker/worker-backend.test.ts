@@ -410,11 +410,12 @@ describe("the life of a worker", () => {
     expect(worker.log.filter((line) => line.msg === "loading the model").length).toBe(2);
   });
 
-  test("an engine that isn't there fails at once", async () => {
-    await using worker = testWorker(undefined, { engine: "onnxruntime" });
-    expect((await failure(worker.backend.load(never))).message).toBe(
-      "the model test/scripted needs the engine onnxruntime, which is not there yet",
-    );
+  test.each([
+    ["custom", "the model test/scripted needs the engine custom, which is not there yet"],
+    ["onnxruntime", "the model test/scripted is of type chat, which onnxruntime doesn't run yet"],
+  ] as const)("an engine that can't run it fails at once: %s", async (engine, message) => {
+    await using worker = testWorker(undefined, { engine });
+    expect((await failure(worker.backend.load(never))).message).toBe(message);
     expect(worker.backend.state).toBe("failed");
   });
 

@@ -1,0 +1,111 @@
+import type { Fields } from "../checkpoint.ts";
+import type { GraphBuilder, Value, Weights } from "../graph-builder.ts";
+
+/**
+ * The tokens of a batch as a graph takes them. They are packed: the rows follow
+ * one another without padding, so that it costs nothing but in attention, which
+ * takes them padded.
+ */
+export interface TokenInputs {
+  /** `[tokens]` */
+  readonly ids: Value<"int32">;
+  /** Rows of the table of positions, `[tokens]`. */
+  readonly positions: Value<"int32">;
+  /** Which tokens stand where, padded: `[rows, longest]`. Padding repeats the first token of its row. */
+  readonly padded: Value<"int32">;
+  /** Where each token stands among the padded ones: `[tokens]`. */
+  readonly packed: Value<"int32">;
+  /** Tokens of each row, `[rows]`. */
+  readonly lengths: Value<"int32">;
+}
+
+/** What is known of an encoder from its configuration alone. */
+export interface EncoderShape {
+  readonly hiddenSize: number;
+  readonly vocabularySize: number;
+  /** Tokens that the table of positions has room for. */
+  readonly maxPositions: number;
+  /** How the positions of a row go. */
+  readonly positions: Positions;
+}
+
+/** The first token's position, and the token (padding) that takes none and has this position itself. */
+export interface Positions {
+  readonly first: number;
+  readonly skipped?: number;
+}
+
+/** An encoder whose hidden states can be pooled. */
+export interface Encoder extends EncoderShape {
+  /** Adds the encoder to a graph: the last hidden states of the tokens, `[tokens, hiddenSize]`. */
+  build(graph: GraphBuilder, weights: Weights, tokens: TokenInputs): Value;
+}
+
+/** Reads `config.json`. Throws `model_unavailable` for what the architecture's file doesn't do. */
+export type Architecture = (config: Fields) => Encoder;
+
+/** The tensors of one layer, by the names of their modules. */
+export interface LayerNames {
+  readonly query: string;
+  readonly key: string;
+  readonly value: string;
+  readonly attentionOutput: string;
+  readonly attentionNorm: string;
+  readonly intermediate: string;
+  readonly output: string;
+  readonly outputNorm: string;
+}
+
+export interface LayerShape {
+  readonly hiddenSize: number;
+  readonly intermediateSize: number;
+  readonly heads: number;
+  readonly activation: string;
+  readonly epsilon: number;
+}
+
+/** A layer as in "Attention Is All You Need" and BERT: attention and feed-forward, each with a norm after its sum. */
+export function postNormLayer(
+  graph: GraphBuilder,
+  weights: Weights,
+  tokens: TokenInputs,
+  x: Value,
+  names: LayerNames,
+  { hiddenSize, intermediateSize, heads, activation, epsilon }: LayerShape,
+): Value {
+  const linear = (from: Value, name: string, inputs: number, outputs: number) =>
+    graph.linear(from, weights.weight(`${name}.weight`, [outputs, inputs]), weights.weight(`${name}.bias`, [outputs]));
+  const projected = (name: string) => graph.gather(linear(x, name, hiddenSize, hiddenSize), tokens.padded);
+  const attended = graph.attention(
+    projected(names.query),
+    projected(names.key),
+    projected(names.value),
+    tokens.lengths,
+    heads,
+  );
+  const packed = graph.gather(graph.reshape(attended, [-1, hiddenSize]), tokens.packed);
+  const attention = linear(packed, names.attentionOutput, hiddenSize, hiddenSize);
+  const middle = norm(graph, weights, names.attentionNorm, attention, x, hiddenSize, epsilon);
+  const inner = graph.activation(linear(middle, names.intermediate, hiddenSize, intermediateSize), activation);
+  const output = linear(inner, names.output, intermediateSize, hiddenSize);
+  return norm(graph, weights, names.outputNorm, output, middle, hiddenSize, epsilon);
+}
+
+/** LayerNorm of a sum. The oldest checkpoints call its tensors gamma and beta. */
+export function norm(
+  graph: GraphBuilder,
+  weights: Weights,
+  name: string,
+  x: Value,
+  skip: Value,
+  size: number,
+  epsilon: number,
+): Value {
+  const old = weights.has(`${name}.gamma`);
+  const gamma = weights.weight(`${name}.${old ? "gamma" : "weight"}`, [size]);
+  const beta = weights.weight(`${name}.${old ? "beta" : "bias"}`, [size]);
+  return graph.skipLayerNorm(x, skip, gamma, beta, epsilon);
+}
+
+/** Bounds of what configurations may say: beyond what any encoder has. */
+export const bounds = { size: 65_536, layers: 256, heads: 1024, positions: 1_048_576, vocabulary: 4_194_304 } as const;

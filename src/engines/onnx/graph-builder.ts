@@ -1,0 +1,175 @@
+import { basename, dirname } from "node:path";
+import { unusable } from "./checkpoint.ts";
+import {
+  type Attribute,
+  type Dimension,
+  type ElementType,
+  encodeModel,
+  type GraphNode,
+  type GraphValue,
+  type Initializer,
+} from "./model-proto.ts";
+import { readTensor, type StoredTensor, type StoredTensors, type WeightType } from "./safetensors.ts";
+
+/** The name of a value in a graph, of this type of elements. */
+export type Value<T extends ElementType = "float"> = string & { readonly element: T };
+
+/** Weights by their names in the checkpoint. */
+export interface Weights {
+  has(name: string): boolean;
+  /**
+   * A tensor as float32, whatever it is stored as. Throws `model_unavailable`
+   * where it is missing or has another shape than the configuration says.
+   */
+  weight(name: string, shape: readonly number[]): Value;
+}
+
+/** Builds a graph; each method adds a node to it. */
+export interface GraphBuilder {
+  input<T extends ElementType>(name: string, type: T, shape: readonly Dimension[]): Value<T>;
+  output(name: string, value: Value, shape: readonly Dimension[]): void;
+  /** The weights of a part of the checkpoint, e.g. of a Dense module: `""`, or a prefix of their own in the graph. */
+  weights(tensors: StoredTensors, part: string): Weights;
+
+  /** `x[indices]`, along the first axis. */
+  gather(x: Value, indices: Value<"int32">): Value;
+  /** `x[0]` */
+  firstRow(x: Value): Value;
+  /** `x · weightᵀ + bias`, for rows in `x`; PyTorch's `Linear`. */
+  linear(x: Value, weight: Value, bias: Value | undefined): Value;
+  matMul(a: Value, b: Value): Value;
+  add(a: Value, b: Value): Value;
+  /** Of the sum of both inputs. */
+  skipLayerNorm(x: Value, skip: Value, gamma: Value, beta: Value, epsilon: number): Value;
+  reshape(x: Value, shape: readonly number[]): Value;
+  concat(values: readonly Value[], axis: number): Value;
+  maxOver(x: Value, axis: number): Value;
+  /** Rows scaled to length 1. */
+  normalize(x: Value): Value;
+  activation(x: Value, name: string): Value;
+  /** `q`, `k`, `v`: rows of sequences, padded to one length; `lengths` says how many keys of each count. */
+  attention(q: Value, k: Value, v: Value, lengths: Value<"int32">, heads: number): Value;
+
+  /** The graph as an ONNX model whose weights lie in files of `folder`, which the session has to be told. */
+  encode(folder: string): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** Activation functions by the names that configurations have for them (transformers, `ACT2FN`). */
+const activations: Readonly<Record<string, { readonly type: string; readonly approximate?: string }>> = {
+  gelu: { type: "Gelu", approximate: "none" },
+  gelu_new: { type: "Gelu", approximate: "tanh" },
+  gelu_pytorch_tanh: { type: "Gelu", approximate: "tanh" },
+  relu: { type: "Relu" },
+  tanh: { type: "Tanh" },
+  sigmoid: { type: "Sigmoid" },
+};
+
+const elementOf: Readonly<Record<WeightType, ElementType>> = { F32: "float", F16: "float16", BF16: "bfloat16" };
+
+/** ONNX's own operators, and ONNX Runtime's fused ones (onnxruntime/docs/ContribOperators.md). */
+const opsets = { "": 20, "com.microsoft": 1 } as const;
+
+/** What the weights of one file may have in bytes to be copied into the graph, where they lie in a folder of their own. */
+const maxCopiedBytes = 512 * 1024 * 1024;
+
+export function createGraphBuilder(): GraphBuilder {
+  const nodes: GraphNode[] = [];
+  const inputs: GraphValue[] = [];
+  const outputs: GraphValue[] = [];
+  const stored: { readonly name: string; readonly tensor: StoredTensor }[] = [];
+  const constants: Initializer[] = [];
+  const known = new Map<string, Value>();
+  let values = 0;
+
+  function node<T extends ElementType = "float">(
+    type: string,
+    from: readonly string[],
+    attributes: Readonly<Record<string, Attribute>> = {},
+    domain: keyof typeof opsets = "",
+  ): Value<T> {
+    values += 1;
+    const name = `v${values}`;
+    nodes.push({ type, domain, inputs: from, outputs: [name], attributes });
+    return name as Value<T>;
+  }
+
+  function weights(tensors: StoredTensors, part: string): Weights {
+    return {
+      has: (name) => tensors.has(name),
+      weight(name, shape) {
+        const tensor = tensors.get(name);
+        if (tensor === undefined) throw unusable(`the weights have no tensor ${name}`);
+        if (tensor.shape.join() !== shape.join()) {
+          throw unusable(`${name} has the shape [${tensor.shape.join(", ")}] instead of [${shape.join(", ")}]`);
+        }
+        const initializer = part + name;
+        let value = known.get(initializer);
+        if (value === undefined) {
+          stored.push({ name: initializer, tensor });
+          // Computed once, when the session is made.
+          value = tensor.type === "F32" ? (initializer as Value) : node("Cast", [initializer], { to: { int: 1 } });
+          known.set(initializer, value);
+        }
+        return value;
+      },
+    };
+  }
+
+  function ints(list: readonly number[]): Value<"int64"> {
+    values += 1;
+    const name = `v${values}`;
+    const data = new Uint8Array(BigInt64Array.from(list.map(BigInt)).buffer);
+    constants.push({ name, type: "int64", shape: [list.length], data });
+    return name as Value<"int64">;
+  }
+
+  return {
+    input<T extends ElementType>(name: string, type: T, shape: readonly Dimension[]) {
+      inputs.push({ name, type, shape });
+      return name as Value<T>;
+    },
+    output(name, value, shape) {
+      nodes.push({ type: "Identity", domain: "", inputs: [value], outputs: [name], attributes: {} });
+      outputs.push({ name, type: "float", shape });
+    },
+    weights,
+
+    gather: (x, indices) => node("Gather", [x, indices], { axis: { int: 0 } }),
+    firstRow: (x) => node("Gather", [x, ints([0])], { axis: { int: 0 } }),
+    linear: (x, weight, bias) =>
+      node("Gemm", bias === undefined ? [x, weight] : [x, weight, bias], { transB: { int: 1 } }),
+    matMul: (a, b) => node("MatMul", [a, b]),
+    add: (a, b) => node("Add", [a, b]),
+    skipLayerNorm: (x, skip, gamma, beta, epsilon) =>
+      node("SkipLayerNormalization", [x, skip, gamma, beta], { epsilon: { float: epsilon } }, "com.microsoft"),
+    reshape: (x, shape) => node("Reshape", [x, ints(shape)]),
+    concat: (parts, axis) => node("Concat", parts, { axis: { int: axis } }),
+    maxOver: (x, axis) => node("ReduceMax", [x, ints([axis])], { keepdims: { int: 0 } }),
+    normalize: (x) => node("LpNormalization", [x], { axis: { int: -1 }, p: { int: 2 } }),
+    activation(x, name) {
+      const activation = Object.hasOwn(activations, name) ? activations[name] : undefined;
+      if (activation === undefined) throw unusable(`the activation function ${name.slice(0, 100)} is not supported`);
+      const { type, approximate } = activation;
+      return node(type, [x], approximate === undefined ? {} : { approximate });
+    },
+    attention: (q, k, v, lengths, heads) =>
+      node("MultiHeadAttention", [q, k, v, "", lengths], { num_heads: { int: heads } }, "com.microsoft"),
+
+    async encode(folder) {
+      let copied = 0;
+      const initializers: Initializer[] = [...constants];
+      for (const { name, tensor } of stored) {
+        const { file, offset, bytes, shape } = tensor;
+        const type = elementOf[tensor.type];
+        if (dirname(file) === folder) {
+          initializers.push({ name, type, shape, data: { location: basename(file), offset, length: bytes } });
+          continue;
+        }
+        copied += bytes;
+        if (copied > maxCopiedBytes) throw unusable(`${basename(file)} is larger than ${maxCopiedBytes} bytes`);
+        initializers.push({ name, type, shape, data: await readTensor(tensor) });
+      }
+      return encodeModel({ nodes, inputs, outputs, initializers, opsets });
+    },
+  };
+}

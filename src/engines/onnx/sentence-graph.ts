@@ -1,0 +1,70 @@
+import type { Encoder } from "./architectures/encoder.ts";
+import { type Checkpoint, unusable } from "./checkpoint.ts";
+import { createGraphBuilder, type GraphBuilder, type Value } from "./graph-builder.ts";
+import type { PoolingMode } from "./pooling.ts";
+import { findTensors, folderOf, type StoredTensors } from "./safetensors.ts";
+import type { SentenceLayout } from "./sentence-transformers.ts";
+
+/** A graph from tokens to vectors, `[rows, width]`, not scaled to length 1 where that would be the last module. */
+export interface SentenceGraph {
+  readonly model: Uint8Array<ArrayBuffer>;
+  /** The folder that the weights' files lie in. */
+  readonly folder: string;
+  readonly width: number;
+  readonly parameters: number;
+  readonly weightBytes: number;
+}
+
+/** Builds the graph of an encoder with what comes after it. Throws `model_unavailable` where weights don't fit. */
+export async function buildSentenceGraph(
+  checkpoint: Checkpoint,
+  encoder: Encoder,
+  layout: SentenceLayout,
+): Promise<SentenceGraph> {
+  const tensors = await findTensors(checkpoint, layout.encoder);
+  const folder = folderOf(tensors);
+  const graph = createGraphBuilder();
+  const tokens = {
+    ids: graph.input("ids", "int32", ["tokens"]),
+    positions: graph.input("positions", "int32", ["tokens"]),
+    padded: graph.input("padded", "int32", ["rows", "longest"]),
+    packed: graph.input("packed", "int32", ["tokens"]),
+    lengths: graph.input("lengths", "int32", ["rows"]),
+  };
+  const hidden = encoder.build(graph, graph.weights(tensors, ""), tokens);
+  const pooled = layout.pooling.map((mode) => pool(graph, mode, hidden, tokens.padded));
+  let vector = pooled.length === 1 && pooled[0] !== undefined ? pooled[0] : graph.concat(pooled, 1);
+  let width = encoder.hiddenSize * pooled.length;
+  const all: StoredTensors[] = [tensors];
+  for (const [index, module] of layout.modules.entries()) {
+    if (module.type === "normalize") {
+      // The last one is the caller's: it may want fewer dimensions.
+      if (index < layout.modules.length - 1) vector = graph.normalize(vector);
+      continue;
+    }
+    const { inputs, outputs, bias, activation } = module;
+    if (inputs !== width) throw unusable(`${module.folder} takes ${inputs} dimensions, before it there are ${width}`);
+    const stored = await findTensors(checkpoint, module.folder);
+    const weights = graph.weights(stored, `${module.folder}/`);
+    const weight = weights.weight("linear.weight", [outputs, inputs]);
+    vector = graph.linear(vector, weight, bias ? weights.weight("linear.bias", [outputs]) : undefined);
+    if (activation !== undefined) vector = graph.activation(vector, activation);
+    width = outputs;
+    all.push(stored);
+  }
+  graph.output("vectors", vector, ["rows", width]);
+  const stored = all.flatMap((part) => [...part.values()]);
+  return {
+    model: await graph.encode(folder),
+    folder,
+    width,
+    parameters: stored.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0),
+    weightBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
+  };
+}
+
+function pool(graph: GraphBuilder, mode: PoolingMode, hidden: Value, padded: Value<"int32">): Value {
+  // Padding repeats a token of the row, which changes no maximum.
+  if (mode === "max") return graph.maxOver(graph.gather(hidden, padded), 1);
+  return graph.matMul(graph.input(`pooling_${mode}`, "float", ["rows", "tokens"]), hidden);
+}

@@ -1,0 +1,44 @@
+/**
+ * What the batcher needs of a runtime that turns texts into vectors. Like
+ * {@link file://./token-engine.ts TokenEngine} it knows nothing of requests,
+ * queues, Protobuf or HTTP.
+ */
+export interface TextEngine extends AsyncDisposable {
+  readonly info: TextModelInfo;
+  /** The longest text, in tokens, the special ones included. */
+  readonly contextLength: number;
+  /** Numbers of one vector. */
+  readonly width: number;
+  /** Texts that the model was trained to have before the input, by name; e.g. `query`. */
+  readonly prompts: ReadonlyMap<string, string>;
+  /** The prompt of inputs for which none is named. */
+  readonly defaultPrompt: string | undefined;
+
+  /**
+   * The tokens of a text, the special ones around it included. What is longer
+   * than the context is cut at that end, or not at all with `none`. Takes the
+   * event loop, about a millisecond for 2 KB.
+   */
+  tokenize(text: string, truncate: Truncation): Uint32Array;
+  /**
+   * The vectors of texts, as tokens, one row after the other; as the model
+   * makes them, not yet scaled to length 1. Rows have 1 to `contextLength`
+   * tokens of the vocabulary. Not reentrant. Can't be stopped.
+   */
+  embed(rows: readonly Uint32Array[]): Promise<Float32Array>;
+}
+
+/** At which end a text is cut that is too long. */
+export type Truncation = "none" | "start" | "end";
+
+/** What a loaded model says of itself. */
+export interface TextModelInfo {
+  /** The model's own name of its architecture, e.g. `bert`. */
+  readonly architecture: string;
+  /** Number of parameters. */
+  readonly parameters: number;
+  readonly vocabularySize: number;
+  /** Bytes of the weights, as stored. */
+  readonly sizeBytes: number;
+  readonly threads: number;
+}

@@ -1,0 +1,262 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { createGrpcTransport } from "@connectrpc/connect-node";
+import OpenAI, { BadRequestError } from "openai";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { stringify } from "yaml";
+import { TextsSchema } from "../gen/loqui/v1/common_pb.ts";
+import { EmbeddingEncodingFormat, EmbeddingService } from "../gen/loqui/v1/embedding_pb.ts";
+import { readSettings } from "../src/config/settings.ts";
+import { type Loqui, startLoqui } from "../src/loqui.ts";
+import { linkCheckpoint, onnxFixtures } from "./support/onnx-models.ts";
+
+/** Made by test/engines/onnx/reference/make.py. */
+const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
+const bert = JSON.parse(readFileSync(join(onnxFixtures, "bert/reference.json"), "utf8"));
+const { width } = bert.layouts.mean;
+const bytes = Buffer.from(bert.layouts.mean.vectors, "base64");
+
+/** The reference's vector of a text, its first numbers scaled to length 1. */
+function expected(index: number, dimensions = width): number[] {
+  const vector = Array.from({ length: dimensions }, (_, at) => bytes.readFloatLE(4 * (index * width + at)));
+  const length = Math.hypot(...vector);
+  return vector.map((value) => value / length);
+}
+
+/** Indexes of texts that fit the context of 40 tokens. */
+const short = texts.flatMap((text, index) => (text !== "" && bert.ids[index].length < 40 ? [index] : []));
+const [first = 0, second = 0] = short.filter((index) => texts[index]?.startsWith("H"));
+const long = "the ".repeat(100);
+
+let folder: string;
+let loqui: Loqui;
+let client: OpenAI;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "loqui-embeddings-"));
+  linkCheckpoint(join(folder, "bert"), "bert", "mean");
+  linkCheckpoint(join(folder, "prompted"), "bert", "mean");
+  const prompts = { query: "hello, ", document: "" };
+  const config = join(folder, "prompted", "config_sentence_transformers.json");
+  writeFileSync(config, JSON.stringify({ prompts, default_prompt_name: "query" }));
+  const models = ["bert", "prompted"].map((id) => ({
+    id,
+    type: "embedding",
+    capabilities: ["text-embedding"],
+    engine: "onnxruntime",
+    source: { path: id },
+    preload: true,
+    parameters: { threads: 1 },
+  }));
+  writeFileSync(join(folder, "models.yaml"), stringify({ models }));
+  loqui = await startLoqui(
+    readSettings({ PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1" }, {}, folder),
+  );
+  await loqui.settled;
+  client = new OpenAI({ baseURL: `${loqui.url}/v1`, apiKey: "none", maxRetries: 0 });
+});
+afterAll(async () => {
+  await loqui?.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function post(body: object): Promise<{ status: number; body: Record<string, unknown> }> {
+  const response = await fetch(`${loqui.url}/v1/embeddings`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  return { status: response.status, body: (await response.json()) as Record<string, unknown> };
+}
+
+async function embed(body: object): Promise<number[][]> {
+  const response = await post({ model: "bert", ...body });
+  expect(response.body).not.toHaveProperty("error");
+  return (response.body.data as { embedding: number[] }[]).map(({ embedding }) => embedding);
+}
+
+function expectClose(found: readonly number[] | undefined, wanted: readonly number[]): void {
+  expect(found?.length).toBe(wanted.length);
+  for (const [at, value] of wanted.entries()) expect(found?.[at]).toBeCloseTo(value, 4);
+}
+
+describe("/v1/embeddings", () => {
+  it("answers a text as OpenAI does", async () => {
+    const { status, body } = await post({ model: "bert", input: texts[first] });
+    expect(status).toBe(200);
+    const promptTokens = bert.ids[first].length;
+    expect(body).toEqual({
+      object: "list",
+      data: [{ object: "embedding", index: 0, embedding: expect.any(Array) }],
+      model: "bert",
+      usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
+    });
+    expectClose((body.data as { embedding: number[] }[])[0]?.embedding, expected(first));
+  });
+
+  it("answers many texts in their order, all as the reference has them", async () => {
+    const vectors = await embed({ input: short.map((index) => texts[index]) });
+    for (const [at, index] of short.entries()) expectClose(vectors[at], expected(index));
+  });
+
+  it("answers requests at the same time as it answers each alone", async () => {
+    const some = short.slice(0, 40);
+    const vectors = await Promise.all(some.map((index) => embed({ input: texts[index] })));
+    for (const [at, index] of some.entries()) expectClose(vectors[at]?.[0], expected(index));
+  });
+
+  it("takes token ids as they are", async () => {
+    expectClose((await embed({ input: bert.ids[first] }))[0], expected(first));
+    const [one, two] = await embed({ input: [bert.ids[first], bert.ids[second]] });
+    expectClose(one, expected(first));
+    expectClose(two, expected(second));
+  });
+
+  it("cuts vectors and scales them anew", async () => {
+    expectClose((await embed({ input: texts[first], dimensions: 5 }))[0], expected(first, 5));
+    const [raw] = await embed({ input: texts[first], dimensions: 5, normalize: false });
+    expectClose(
+      raw,
+      Array.from({ length: 5 }, (_, at) => bytes.readFloatLE(4 * (first * width + at))),
+    );
+  });
+
+  it("cuts what is too long, where it is told to", async () => {
+    const index = texts.indexOf("the ".repeat(200));
+    expectClose((await embed({ input: texts[index], truncate: "END" }))[0], expected(index));
+    const [start, tail] = await embed({ input: [`${"and ".repeat(90)}${long}`, long], truncate: "START" });
+    expectClose(start, tail ?? []);
+  });
+
+  it("puts the model's prompts before texts", async () => {
+    const [vector = []] = await embed({ input: "hello, world!" });
+    for (const body of [{}, { prompt_name: "query" }, { input_type: "search_query" }]) {
+      expectClose((await embed({ model: "prompted", input: "world!", ...body }))[0], vector);
+    }
+    const [plain = []] = await embed({ input: "world!" });
+    expectClose((await embed({ model: "prompted", input: "world!", input_type: "document" }))[0], plain);
+    expectClose((await embed({ input: "world!", input_type: "anything" }))[0], plain);
+  });
+
+  it.each<[string, object, object]>([
+    ["an empty text", { input: "" }, { param: "input" }],
+    ["an empty text among others", { input: ["a", ""] }, { param: "input", message: /must not be an empty string/ }],
+    ["no texts", { input: [] }, { param: "input" }],
+    ["no input", {}, { param: "input" }],
+    ["10,000 texts", { input: Array(10_000).fill("a") }, { param: "input" }],
+    [
+      "1 MB of text",
+      { input: ["a", "word ".repeat(200_000)] },
+      { code: "context_length_exceeded", param: "input[1]", n_prompt_tokens: 400_002 },
+    ],
+    [
+      "more than 1 MiB of text",
+      { input: "word ".repeat(300_000) },
+      { param: "input", message: /1500000 bytes of text are above the maximum 1048576/ },
+    ],
+    [
+      "a text that is too long",
+      { input: ["a", "b", long] },
+      {
+        code: "context_length_exceeded",
+        param: "input[2]",
+        n_prompt_tokens: 102,
+        n_ctx: 40,
+        message: "This model's maximum context length is 40 tokens. However, input[2] has 102 tokens.",
+      },
+    ],
+    [
+      "too many token ids",
+      { input: Array(41).fill(7) },
+      { code: "context_length_exceeded", param: "input", n_prompt_tokens: 41 },
+    ],
+    [
+      "a token id that is none",
+      { input: [[7], [7, 420]] },
+      { param: "input[1][1]", message: "input[1][1]: 420 is not in the vocabulary of 420 tokens" },
+    ],
+    [
+      "too many dimensions",
+      { input: "a", dimensions: 17 },
+      { param: "dimensions", message: "dimensions: 17 is above the 16 that the model has" },
+    ],
+    ["no dimensions", { input: "a", dimensions: 0 }, { param: "dimensions" }],
+    [
+      "a prompt that isn't there",
+      { input: "a", prompt_name: "query" },
+      { param: "prompt_name", message: "prompt_name: the model has no prompt query, it has none" },
+    ],
+    [
+      "a part that the prompts don't know",
+      { model: "prompted", input: "a", input_type: "clustering" },
+      { param: "input_type", message: "input_type: the model has no prompt clustering, it has query, document" },
+    ],
+    ["an instruction", { input: "a", instruction: "Find." }, { param: "instruction", code: "unsupported" }],
+  ])("refuses %s", async (_, body, error) => {
+    const response = await post({ model: "bert", ...body });
+    expect(response.status).toBe(400);
+    expect(response.body.error).toMatchObject(matching(error));
+  });
+
+  it("refuses chat with it, and the model's page says what it is", async () => {
+    const refused = await client.chat.completions
+      .create({ model: "bert", messages: [{ role: "user", content: "Hi" }] })
+      .catch((caught: unknown) => caught);
+    expect(refused).toBeInstanceOf(BadRequestError);
+    expect(await (await fetch(`${loqui.url}/v1/models/bert`)).json()).toMatchObject({
+      type: "embedding",
+      engine: "onnxruntime",
+      format: "safetensors",
+      architecture: "bert",
+      context_length: 40,
+      state: "ready",
+    });
+  });
+});
+
+/** Regular expressions stand for texts that match. */
+function matching(wanted: object): object {
+  const entries = Object.entries(wanted).map(([key, value]) => [
+    key,
+    value instanceof RegExp ? expect.stringMatching(value) : value,
+  ]);
+  return Object.fromEntries(entries);
+}
+
+describe("OpenAI's SDK", () => {
+  it("reads vectors as base64, which it asks for by itself", async () => {
+    const inputs = [texts[first] ?? "", texts[second] ?? ""];
+    const { data, usage } = await client.embeddings.create({ model: "bert", input: inputs });
+    expectClose(data[0]?.embedding, expected(first));
+    expectClose(data[1]?.embedding, expected(second));
+    expect(usage.prompt_tokens).toBe(bert.ids[first].length + bert.ids[second].length);
+  });
+});
+
+describe("gRPC", () => {
+  it("answers with packed floats or bytes", async () => {
+    const grpc = createClient(EmbeddingService, createGrpcTransport({ baseUrl: loqui.url }));
+    const inputs = create(TextsSchema, { texts: [texts[first] ?? "", texts[second] ?? ""] });
+    const request = { model: "bert", input: { case: "texts" as const, value: inputs } };
+    const floats = (await grpc.createEmbeddings(request)).data[1]?.embedding;
+    expectClose(floats?.case === "values" ? floats.value.values : [], expected(second));
+    const encodingFormat = EmbeddingEncodingFormat.BASE64;
+    const packed = (await grpc.createEmbeddings({ ...request, encodingFormat })).data[1]?.embedding;
+    const buffer = Buffer.from(packed?.case === "packed" ? packed.value : []);
+    expectClose(
+      Array.from({ length: buffer.length / 4 }, (_, at) => buffer.readFloatLE(4 * at)),
+      expected(second),
+    );
+  });
+
+  it("says with the kind of error what is too long", async () => {
+    const grpc = createClient(EmbeddingService, createGrpcTransport({ baseUrl: loqui.url }));
+    const error = await grpc
+      .createEmbeddings({ model: "bert", input: { case: "text", value: long } })
+      .catch((caught) => caught);
+    expect(error).toBeInstanceOf(ConnectError);
+    expect(error).toMatchObject({ code: Code.InvalidArgument, rawMessage: expect.stringContaining("40 tokens") });
+  });
+});

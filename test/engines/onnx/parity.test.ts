@@ -1,0 +1,65 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, it } from "vitest";
+import { openOnnxEngine } from "../../../src/engines/onnx/onnx-engine.ts";
+import type { TextEngine } from "../../../src/engines/text-engine.ts";
+import { onnxFixtures as fixtures, linkCheckpoint } from "../../support/onnx-models.ts";
+
+const texts = JSON.parse(readFileSync(join(fixtures, "texts.json"), "utf8")) as string[];
+
+/** What transformers and sentence-transformers make of the same weights. */
+interface Reference {
+  readonly ids: readonly (readonly number[])[];
+  readonly layouts: Readonly<
+    Record<string, { readonly step: number; readonly width: number; readonly vectors: string }>
+  >;
+}
+
+const cases = ["bert", "distilbert", "xlm-roberta"].flatMap((name) => {
+  const reference = JSON.parse(readFileSync(join(fixtures, name, "reference.json"), "utf8")) as Reference;
+  return Object.entries(reference.layouts).map(([layout, { step, width, vectors }]) => {
+    const bytes = Buffer.from(vectors, "base64");
+    const expected = Float32Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at));
+    return { name, layout, step, width, expected, ids: reference.ids };
+  });
+});
+
+let folder: string | undefined;
+let engine: TextEngine | undefined;
+afterEach(async () => {
+  await engine?.[Symbol.asyncDispose]();
+  if (folder !== undefined) rmSync(folder, { recursive: true });
+  folder = engine = undefined;
+});
+
+it.each(cases)("$name, $layout: the ids and vectors of sentence-transformers", async (reference) => {
+  const { name, layout, step, width, expected, ids } = reference;
+  folder = mkdtempSync(join(tmpdir(), "loqui-onnx-"));
+  engine = await openOnnxEngine({ path: linkCheckpoint(join(folder, "model"), name, layout), threads: 1 });
+  expect(engine.width).toBe(width);
+  const tokens = texts.map((text) => engine?.tokenize(text, "end") ?? new Uint32Array());
+  expect(tokens.map((row) => [...row])).toEqual(ids);
+
+  const rows = tokens.filter((_, index) => index % step === 0);
+  const vectors = new Float32Array(expected.length);
+  // Texts of all lengths in one batch, and batches of all sizes.
+  for (let at = 0, size = 1; at < rows.length; at += size, size = (size % 64) + 7) {
+    vectors.set(await engine.embed(rows.slice(at, at + size)), at * width);
+  }
+  const cosines = rows.map((_, row) => cosine(vectors, expected, row * width, width));
+  expect(Math.min(...cosines)).toBeGreaterThan(0.9999);
+  const furthest = vectors.reduce((most, value, at) => Math.max(most, Math.abs(value - (expected[at] ?? 0))), 0);
+  expect(furthest).toBeLessThan(1e-4);
+});
+
+function cosine(a: Float32Array, b: Float32Array, from: number, width: number): number {
+  let [ab, aa, bb] = [0, 0, 0];
+  for (let at = from; at < from + width; at += 1) {
+    const [x = 0, y = 0] = [a[at], b[at]];
+    ab += x * y;
+    aa += x * x;
+    bb += y * y;
+  }
+  return ab / Math.sqrt(aa * bb);
+}
