@@ -56,20 +56,27 @@ function endsOf(vocabulary: Vocabulary, vocabularySize: number) {
 
 /** Whether no other of the texts, and not the same one again, can lie across a place where a text is found. */
 function apartFromOthers(texts: readonly string[]): (text: string) => boolean {
+  const known = new Set<string>();
+  /** Texts that are there twice, or within another. */
+  const repeated = new Set<string>();
+  for (const text of texts) (known.has(text) ? repeated : known).add(text);
   const beginnings = new Set<string>();
   const endings = new Set<string>();
-  for (const text of texts) {
+  for (const text of known) {
     for (let length = 1; length < text.length; length++) {
       beginnings.add(text.slice(0, length));
       endings.add(text.slice(-length));
+      for (let start = 0; start + length <= text.length; start++) {
+        const part = text.slice(start, start + length);
+        if (known.has(part)) repeated.add(part);
+      }
     }
   }
-  const all = texts.join("\0");
   return (text) => {
     for (let length = 1; length < text.length; length++) {
       if (beginnings.has(text.slice(-length)) || endings.has(text.slice(0, length))) return false;
     }
-    return all.indexOf(text) === all.lastIndexOf(text);
+    return !repeated.has(text);
   };
 }
 
