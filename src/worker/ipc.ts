@@ -75,9 +75,9 @@ export interface WorkerInfo {
 
 /** How busy a worker is. */
 export interface WorkerLoad {
-  /** Generations that have a sequence. */
+  /** Generations that have a sequence, or requests of which a batch is computed. */
   readonly active: number;
-  /** Generations that wait for one, and the tokens of their prompts. */
+  /** Those that wait for it, and the tokens that wait. */
   readonly queued: number;
   readonly queuedTokens: number;
   /** Memory that the process has in RAM. */
