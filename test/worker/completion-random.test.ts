@@ -95,6 +95,14 @@ function joined(chunks: readonly CreateCompletionResponse[], index: number) {
   };
 }
 
+/** The bytes of a token that is named as in OpenAI's answers. */
+function bytesNamed(name: string): Buffer {
+  if (!name.startsWith("bytes:")) return Buffer.from(name);
+  const escaped = name.slice("bytes:".length);
+  const latin1 = escaped.replaceAll(/\\x(..)/g, (_, hex) => String.fromCharCode(Number.parseInt(hex, 16)));
+  return Buffer.from(latin1, "latin1");
+}
+
 test.each(Array.from({ length: 150 }, (_, index) => index + 1))("random completions, seed %i", async (seed) => {
   const below = createRandom(seed);
   const pick = <T>(...values: T[]): T | undefined => values[below(values.length)];
@@ -153,6 +161,11 @@ test.each(Array.from({ length: 150 }, (_, index) => index + 1))("random completi
     const ends = [finishReason];
     expect(joined(chunks, index)).toEqual({ text: choice?.text, ends, tokens: names, textOffset, topLogprobs });
     expect(textOffset).toEqual(textOffset.toSorted((a, b) => a - b));
-    expect(textOffset.at(-1) ?? 0).toBeLessThanOrEqual([...(choice?.text ?? "")].length);
+    const characters = [...(choice?.text ?? "")].length;
+    expect(textOffset.filter((at) => at >= characters)).toEqual([]);
+    const bytesOfText = Buffer.from(choice?.text ?? "");
+    if (!text.includes("\ufffd")) {
+      expect(Buffer.concat(names.map(bytesNamed)).subarray(0, bytesOfText.length)).toEqual(bytesOfText);
+    }
   }
 });
