@@ -23,7 +23,7 @@ Nothing is silently ignored. Each field of \`CreateChatCompletionRequest\` and \
 - **informs**: it tells the server something and asks for nothing.
 - **ignored**: it has no effect, and the response's header \`x-loqui-ignored\` (over gRPC and Connect the metadata of that name) says so. With \`x-loqui-strict: 1\`, or \`LOQUI_STRICT=1\`, it is refused.
 
-A model may refuse more by name: \`tools\` where its template doesn't show them, \`reasoning_effort\` where it can't think.
+A model may refuse more by name: \`reasoning_effort\` where it can't think, for example.
 `;
 
 const out = [intro, ...pages([CreateChatCompletionRequestSchema, CreateCompletionRequestSchema])].join("\n");

@@ -13,7 +13,6 @@ import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import { type ChatAnswer, type ChatPiece, createChatAnswer, separatingFormat } from "./chat-answer.ts";
 import { messageStart } from "./chat-output/harmony.ts";
-import { outputFormatOf } from "./chat-output/parser.ts";
 import type { ChatPrompts } from "./chat-prompt.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
 import { hasForm } from "./chat-structure.ts";
@@ -52,7 +51,7 @@ interface Prepared {
  * generator's.
  */
 export function createChatMethods({ generator, prompts, defaults, fingerprint }: ChatServiceOptions): WorkerMethods {
-  const format = outputFormatOf(prompts.source ?? "");
+  const { format } = prompts;
 
   function prepare(bytes: Uint8Array, call: WorkerCall, streamed: boolean): Prepared {
     generator.checkRoom(call.tenant);

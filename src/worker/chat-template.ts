@@ -40,10 +40,18 @@ export interface TemplateVariables {
 export interface Shown {
   /** The roles whose messages' names are shown. */
   readonly namedRoles: readonly ChatRole[];
-  /** Whether earlier tool calls are. */
-  readonly toolCalls: boolean;
   /** The template's text: a variable that it doesn't name has no effect. */
   readonly source: string;
+}
+
+/** What the template doesn't show, so that it is put into the texts of messages. */
+export interface Told {
+  /** The request's tools. */
+  readonly tools: boolean;
+  /** Earlier calls of them; also where the tools are told, so that all calls look alike. */
+  readonly calls: boolean;
+  /** The results of those. */
+  readonly results: boolean;
 }
 
 /** Makes a prompt of a conversation. */
@@ -54,8 +62,9 @@ export interface ChatTemplate {
   readonly wantsParts: boolean;
   /** Whether the template reads the arguments of earlier tool calls only as JSON text, not as an object. */
   readonly wantsArgumentsAsText: boolean;
-  /** Whether the template shows the model the request's tools. */
-  readonly showsTools: boolean;
+  readonly told: Told;
+  /** Whether a conversation may begin with a system message. */
+  readonly takesSystem: boolean;
   readonly shown: Shown;
   /** Whether the template shows only tools that are described, parameters too, as gpt-oss' and Hermes'. */
   readonly wantsDescriptions: boolean;
@@ -171,12 +180,21 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
       ),
     },
   ];
-  const showsCalls = shows("loqui-value", [plain, calling(argumentsOf("loqui-value"))]);
-  // One that shows no calls at all is left alone.
-  const takesParallelCalls = shows("loqui-second", several) || !showsCalls;
+  const called = [plain, calling(argumentsOf("loqui-value"))];
+  const answer: TemplateMessage = { ...plain, role: "tool", tool_call_id: probeIds[0] };
+  // Nemotron's shows a call only with its result.
+  const tellsCalls = !showsTools || (!shows("loqui-value", called) && !shows("loqui-value", [...called, answer]));
+  const takesParallelCalls =
+    tellsCalls || shows("loqui-second", several) || shows("loqui-second", [...several, answer]);
+
+  const probe = wantsParts ? parts : user;
+  const takesSystem = shows("loqui-probe", [{ ...probe, role: "system" }, plain]);
+  const answered: TemplateMessage[] = [plain, { ...plain, role: "assistant" }];
+  const showsResults = shows("loqui-probe", [...answered, { ...answer, content: probe.content }]);
+  const told = { tools: !showsTools, calls: tellsCalls, results: tellsCalls && (!showsTools || !showsResults) };
 
   const named = (role: string): TemplateMessage => ({ ...plain, role, name: "loqui-name" });
-  const result = [plain, calling(argumentsOf("a")), { ...named("tool"), tool_call_id: probeIds[0] }];
+  const result = [...(tellsCalls ? answered : called), { ...answer, name: "loqui-name" }];
   const naming: readonly (readonly [ChatRole, TemplateMessage[]])[] = [
     [ChatRole.SYSTEM, [named("system"), plain]],
     [ChatRole.DEVELOPER, [named("system"), plain]],
@@ -185,7 +203,9 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
     [ChatRole.TOOL, result],
     [ChatRole.FUNCTION, result],
   ];
-  const namedRoles = naming.filter(([, messages]) => shows("loqui-name", messages)).map(([role]) => role);
+  const namedRoles = naming
+    .filter(([, messages]) => (messages === result && told.results) || shows("loqui-name", messages))
+    .map(([role]) => role);
 
   const names = (variable: string) => new RegExp(`\\b${variable}\\b`).test(source.chatTemplate ?? chatml);
   const switches = ["enable_thinking", "thinking"].filter(names);
@@ -195,8 +215,9 @@ export function compileChatTemplate(source: TemplateSource): ChatTemplate {
   return {
     wantsParts,
     wantsArgumentsAsText,
-    showsTools,
-    shown: { namedRoles, toolCalls: showsCalls, source: source.chatTemplate ?? chatml },
+    told,
+    takesSystem,
+    shown: { namedRoles, source: source.chatTemplate ?? chatml },
     wantsDescriptions,
     takesParallelCalls,
     reasoningPlace,

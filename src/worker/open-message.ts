@@ -18,7 +18,7 @@ const mark = "loqui-goes-on-here ";
 export function renderPrompt(
   template: ChatTemplate,
   variables: Omit<TemplateVariables, "addGenerationPrompt">,
-  request: Pick<CreateChatCompletionRequest, "addGenerationPrompt" | "continueFinalMessage">,
+  request: Pick<CreateChatCompletionRequest, "messages" | "addGenerationPrompt" | "continueFinalMessage">,
 ): string {
   if (request.continueFinalMessage !== true) {
     return template.render({ ...variables, addGenerationPrompt: request.addGenerationPrompt ?? true });
@@ -27,7 +27,9 @@ export function renderPrompt(
   const messages = [...variables.messages];
   const last = messages.pop();
   if (last?.role !== "assistant") throw refusal("invalid_request", "the last message is not an assistant's");
-  if (last.tool_calls !== undefined) throw refusal("invalid_request", "the last message calls tools");
+  const { toolCalls = [], functionCall } = request.messages.at(-1) ?? {};
+  if (toolCalls.length > 0 || functionCall !== undefined)
+    throw refusal("invalid_request", "the last message calls tools");
   messages.push(marked(last));
   const text = template.render({ ...variables, messages, addGenerationPrompt: false });
   const end = text.lastIndexOf(mark.trimEnd());

@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => engine.close());
 
-/** What of a template tells the format, for each of them. */
+/** What of a template tells the format, for each of them; undefined for one that doesn't show tools. */
 const templates = {
   "Qwen3-Coder": "<tool_call>\n<function=…",
   GLM: "<tool_call>{name}\n<arg_key>…",
@@ -34,6 +34,7 @@ const templates = {
   "Llama, pythonic": "…[func_name1(params_name1=…",
   "Llama, JSON": "…<|start_header_id|>…",
   "generic JSON": "{{ messages }}",
+  "told JSON": undefined,
   harmony: "…<|channel|>…",
 };
 
@@ -82,8 +83,8 @@ const functions: OfferedFunction[] = Object.entries(schemas).map(([name, schema]
   isText: isText(name),
 }));
 
-function shapeOf(template: string, more: Partial<AnswerShape> = {}): AnswerShape {
-  const format = outputFormatOf(template);
+function shapeOf(template: string | undefined, more: Partial<AnswerShape> = {}): AnswerShape {
+  const format = outputFormatOf(template ?? "", template !== undefined);
   return {
     format,
     reasoning: "none",

@@ -57,6 +57,7 @@ beforeAll(async () => {
         '", "arguments": {"city": "Oslo", "days": 12',
       ],
     },
+    untold: { template: messages, reply: ["I", " won't"], loop: true },
     brief: { reply: ["Just", " text"] },
   });
   client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0 });
@@ -72,7 +73,7 @@ const ask = async (model: string, more: Ask) => {
   return { ...choice, message: choice.message as typeof choice.message & { reasoning_content?: string }, usage };
 };
 
-describe.each(["hermes", "llama", "coder"])("forced calls, %s", (model) => {
+describe.each(["hermes", "llama", "coder", "untold"])("forced calls, %s", (model) => {
   test.each([1, 2, 3])("required, seed %d", async (seed) => {
     const { message, finish_reason } = await ask(model, {
       seed,

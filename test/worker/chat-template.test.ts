@@ -332,7 +332,7 @@ describe("tools", () => {
     "{% if tools %}{% for t in tools %}{{ '// ' + t.function.description + t.function.name }}{% endfor %}{% endif %}",
     "{% if tools %}{% for t in tools %}{{ t.function.name }}{% for k, p in t.function.parameters.properties.items() %}{{ p.description | trim }}{% endfor %}{% endfor %}{% endif %}",
   ])("get empty descriptions where the template refuses those without: %s", (template) => {
-    expect(compile(template)).toMatchObject({ showsTools: true, wantsDescriptions: true });
+    expect(compile(template)).toMatchObject({ told: { tools: false }, wantsDescriptions: true });
     const bare = toolOf(undefined, '{"type":"object","properties":{"a":{"type":"string"},"b":{"description":"B"}}}');
     expect(shown(template, bare)).toBe(
       '[{"type":"function","function":{"name":"f","description":"","parameters":{"type":"object","properties":{"a":{"type":"string","description":""},"b":{"description":"B"}}}}}]',
@@ -340,7 +340,8 @@ describe("tools", () => {
     expect(shown(asJson, bare)).not.toContain('""');
   });
 
-  const calls = "{% for m in messages %}{{ m.content }}{% if m.tool_calls %}@{% endif %}{% endfor %}";
+  const calls =
+    "{{ tools | tojson }}{% for m in messages %}{{ m.content }}{% if m.tool_calls %}@{% endif %}{% endfor %}";
   test.each([
     ["shows all", "{% for c in m.tool_calls %}{{ c.function | tojson }}{% endfor %}", true],
     ["shows the first", "{{ m.tool_calls[0].function | tojson }}", false],

@@ -44,6 +44,21 @@ beforeAll(async () => {
       ],
     },
     plain: { reply: ["Just", " text"] },
+    // Shows no tools; what it writes of calls is spaced as a model likes it.
+    told: {
+      reply: [
+        '\n{\n  "tool_',
+        'calls": [\n    {\n      "name": "weather",\n',
+        '      "arguments": {"city": "Oslo"}\n    }',
+        ', {"name":"weather", "arguments"',
+        ': {"city":"Bergen"}}',
+        "\n  ]\n}",
+      ],
+    },
+    // As above, but of no function that there is.
+    unknown: { reply: ['{"tool_calls": [{"name": "nobody"', ', "arguments": {}}]}'] },
+    // The templates of a model that writes as gpt-oss does.
+    harmony: { template: "{{ messages[0].content }}<|channel|>", reply: ["a"] },
   });
   client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
@@ -143,9 +158,66 @@ describe("tool calls", () => {
       },
       "tool_choice.allowed_tools.tools[0]",
     ],
-    [{ model: "plain" }, "tools"],
+    [{ model: "harmony" }, "tools"],
   ] as [Partial<ChatCompletionCreateParamsNonStreaming>, string][])("%j is refused by name", async (more, param) => {
     await expect(ask(more)).rejects.toMatchObject({ status: 400, param });
+  });
+});
+
+describe("a model whose template doesn't show tools", () => {
+  const calls = [
+    { type: "function", function: { name: "weather", arguments: '{"city": "Oslo"}' } },
+    { type: "function", function: { name: "weather", arguments: '{"city":"Bergen"}' } },
+  ];
+
+  test("is told them; its calls are read", async () => {
+    const { choices, usage } = await ask({ model: "told" });
+    expect(choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { content: null, tool_calls: calls } });
+    const { usage: before } = await ask({ model: "told", tools: [] });
+    expect(usage?.prompt_tokens).toBeGreaterThan((before?.prompt_tokens ?? 0) + 100);
+  });
+
+  test("streamed", async () => {
+    const stream = client.chat.completions.stream({ model: "told", messages, tools: [weather], temperature: 0 });
+    const { choices } = await stream.finalChatCompletion();
+    expect(choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { content: "", tool_calls: calls } });
+  });
+
+  test("one call at most", async () => {
+    const { choices } = await ask({ model: "told", parallel_tool_calls: false });
+    expect(choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { tool_calls: calls.slice(0, 1) } });
+    const older = await ask({ model: "told", tools: [], functions: [{ ...weather.function }] });
+    expect(older.choices[0]).toMatchObject({
+      finish_reason: "function_call",
+      message: { function_call: calls[0]?.function },
+    });
+  });
+
+  test.each([
+    ["plain", "Just text"],
+    ["unknown", '{"tool_calls": [{"name": "nobody", "arguments": {}}]}'],
+  ])("text stays text, %s", async (model, content) => {
+    const { choices } = await ask({ model });
+    expect(choices[0]).toMatchObject({ finish_reason: "stop", message: { content } });
+  });
+
+  test("its own calls and their results go back", async () => {
+    const { choices } = await ask({ model: "told" });
+    const message = choices[0]?.message;
+    if (message === undefined) throw new Error("no message");
+    const id = message.tool_calls?.[0]?.id ?? "";
+    const history = [...messages, message, { role: "tool" as const, tool_call_id: id, content: "9 °C" }];
+    const response = await fetch(`${running.url}/apply-template`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "told", messages: history }),
+    });
+    expect(await response.json()).toMatchObject({
+      prompt: expect.stringContaining(`<|im_start|>assistant
+{"tool_calls": [{"name": "weather", "arguments": {"city":"Oslo"}}, {"name": "weather", "arguments": {"city":"Bergen"}}]}<|im_end|>
+<|im_start|>user
+{"tool_response":{"name":"weather","content":"9 °C"}}<|im_end|>`),
+    });
   });
 });
 

@@ -1,4 +1,6 @@
+import { create } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { ChatMessageSchema } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../../src/errors.ts";
 import { compileChatTemplate, type TemplateMessage } from "../../src/worker/chat-template.ts";
 import { renderPrompt } from "../../src/worker/open-message.ts";
@@ -8,7 +10,7 @@ const question: TemplateMessage = { role: "user", content: "Q" };
 
 function render(messages: readonly TemplateMessage[], request: object, chatTemplate?: string): string {
   const template = compileChatTemplate({ ...source, chatTemplate });
-  return renderPrompt(template, { messages }, request);
+  return renderPrompt(template, { messages }, { messages: [], ...request });
 }
 
 const goOn = { continueFinalMessage: true };
@@ -81,8 +83,9 @@ describe("a message that is continued", () => {
     },
     { what: "a user's", messages: [question], kind: "invalid_request", why: "the last message is not an assistant's" },
     {
-      what: "one with calls",
-      messages: said("a", { tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: {} } }] }),
+      what: "one with calls, told in its text",
+      messages: said('a {"tool_calls": []}'),
+      request: { ...goOn, messages: [create(ChatMessageSchema, { toolCalls: [{ id: "1" }] })] },
       kind: "invalid_request",
       why: "the last message calls tools",
     },

@@ -124,7 +124,10 @@ describe("Tokenize", () => {
     [{ content: "a".repeat(262_145) }, "content"],
     [{ content: "a".repeat(65_537), with_pieces: true }, "with_pieces"],
     [{ content: "a".repeat(65_537), return_token_strs: true }, "return_token_strs"],
-    [{ messages: [{ role: "user", content: "a" }], tools }, "tools"],
+    [
+      { messages: [{ role: "user", content: "a" }], tools: [{ type: "custom", custom: { name: "c" } }] },
+      "tools[0].custom",
+    ],
     [
       { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "http://127.0.0.1/a" } }] }] },
       "messages[0].content[0].image_url",

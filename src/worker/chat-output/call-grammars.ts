@@ -17,18 +17,21 @@ export interface CallWriting {
   /** One of the format's markers, before a call, or before several where there is a `separator`. Absent where calls begin the answer. */
   readonly marker?: string;
   /** What opens the calls behind a marker. */
-  readonly open?: string;
+  readonly open?: Spaced;
   /** Between calls behind one marker. Without it each has a marker of its own. */
   readonly separator?: string;
   /** What closes the calls behind a marker. */
-  readonly close?: string;
+  readonly close?: Spaced;
   /** Behind the last of forced calls. */
   readonly last?: string;
-  /** What stands before a function's arguments, in pieces between which there may be a space; undefined where its name can't be written. */
-  readonly head: (name: string) => readonly string[] | undefined;
-  readonly tail: string;
+  /** What stands before a function's arguments; undefined where its name can't be written. */
+  readonly head: (name: string) => Spaced | undefined;
+  readonly tail: Spaced;
   readonly arguments: ArgumentSyntax;
 }
+
+/** A text, or the pieces of one between which there may be white space. */
+export type Spaced = string | readonly string[];
 
 /** How the arguments of calls are written. */
 export type ArgumentSyntax = (builder: GrammarBuilder) => ArgumentWriter;
@@ -42,12 +45,14 @@ export interface ArgumentWriter {
 
 /** An object with a name and arguments, the latter by this name. */
 export function jsonHead(argumentsKey: string): CallWriting["head"] {
-  return (name) => [`{"name":`, `${JSON.stringify(name)},`, `"${argumentsKey}":`, ""];
+  return (name) => ["{", '"name":', `${JSON.stringify(name)},`, `"${argumentsKey}":`, ""];
 }
+
+export const jsonTail: Spaced = ["", "}"];
 
 /** A name between two texts, neither of which it may hold. */
 export function plainHead(before: string, after: string): CallWriting["head"] {
-  return (name) => (/^[^\s<>{}[\](),|｜]+$/u.test(name) ? [`${before}${name}${after}`] : undefined);
+  return (name) => (/^[^\s<>{}[\](),|｜]+$/u.test(name) ? `${before}${name}${after}` : undefined);
 }
 
 export const jsonArguments: ArgumentSyntax = (builder) => {
@@ -155,11 +160,12 @@ export interface CallParts {
 export function callParts(writing: CallWriting, call: Expression, single: boolean, builder: GrammarBuilder): CallParts {
   const { first = "", marker, open = "", separator, close = "", last = "" } = writing;
   const one = builder.share("call", call);
-  const gap = builder.share("gap", choice(empty, literal("\n"), literal(" ")));
+  const gap = layout(builder);
   const more = (item: Expression): Expression =>
     single ? empty : builder.repeat(builder.share("calls", item), 0, undefined);
   const others = separator === undefined ? empty : more(sequence(literal(separator), gap, one));
-  const group = sequence(literal(open), one, others, close === "" ? empty : sequence(gap, literal(close)));
+  const ending = close === "" ? empty : sequence(gap, spaced(close, gap));
+  const group = sequence(spaced(open, gap), one, others, ending);
   const opened = sequence(gap, group);
   if (marker === undefined) return { forced: group, opened };
   const marked = sequence(literal(marker), opened);
@@ -173,13 +179,53 @@ export function callChoice(
   functions: readonly { readonly name: string; readonly arguments: Expression }[],
   builder: GrammarBuilder,
 ): Expression {
-  const space = builder.repeat(literal(" "), 0, 1);
+  const gap = layout(builder);
   return choice(
     ...functions.map((each) => {
-      const pieces = head(each.name);
-      if (pieces === undefined) return never;
-      const spaced = pieces.flatMap((piece, i) => (i === 0 ? [literal(piece)] : [space, literal(piece)]));
-      return sequence(...spaced, each.arguments, literal(tail));
+      const before = head(each.name);
+      return before === undefined ? never : sequence(spaced(before, gap), each.arguments, spaced(tail, gap));
     }),
   );
+}
+
+/** White space as it is around calls: none, a space, or a line break and indentation as in JSON over several lines. */
+function layout(builder: GrammarBuilder): Expression {
+  const indent = builder.repeat(literal(" "), 0, mostIndent);
+  return builder.share("gap", choice(empty, literal(" "), sequence(literal("\n"), indent)));
+}
+
+const mostIndent = 16;
+
+function spaced(text: Spaced, gap: Expression): Expression {
+  return sequence(...piecesOf(text).flatMap((piece, i) => (i === 0 ? [literal(piece)] : [gap, literal(piece)])));
+}
+
+function piecesOf(text: Spaced): readonly string[] {
+  return typeof text === "string" ? [text] : text;
+}
+
+/** A call in a text, its arguments in JSON. */
+export interface WrittenCall {
+  readonly name: string;
+  readonly args: string;
+}
+
+/** Calls as the grammar has them; undefined where this syntax doesn't write arguments as JSON, or not one of the names. */
+export function callsText(writing: CallWriting, calls: readonly WrittenCall[]): string | undefined {
+  if (writing.arguments !== jsonArguments) return undefined;
+  const { first = "", marker = "", open = "", separator, close = "", last = "", tail } = writing;
+  const items: string[] = [];
+  for (const { name, args } of calls) {
+    const head = writing.head(name);
+    if (head === undefined) return undefined;
+    items.push(`${inline(head)}${args}${piecesOf(tail).join("")}`);
+  }
+  const group = (text: string) => `${marker}${inline(open)}${text}${piecesOf(close).join("")}`;
+  const groups = separator === undefined ? items.map(group).join("\n") : group(items.join(`${separator} `));
+  return `${first}${groups}${last}`;
+}
+
+/** The pieces on one line, spaced as JSON mostly is. */
+function inline(text: Spaced): string {
+  return piecesOf(text).reduce((line, piece) => `${line}${/[[{]$/.test(line) ? "" : " "}${piece}`);
 }

@@ -112,6 +112,23 @@ export function listOf(call: CallSyntax): CallSyntax {
   };
 }
 
+/** Calls as the one member of an object. */
+export function wrapped(key: string, calls: CallSyntax): CallSyntax {
+  return function* (source, tools) {
+    if ((yield* peek(source)) !== "{") return false;
+    take(source, 1);
+    yield* skipSpace(source);
+    if ((yield* takeString(source)) !== key) return false;
+    yield* skipSpace(source);
+    if ((yield* takeAny(source, [":"])) === undefined) return false;
+    yield* skipSpace(source);
+    if (!(yield* calls(source, tools))) return false;
+    yield* skipSpace(source);
+    yield* takeAny(source, ["}"]);
+    return true;
+  };
+}
+
 /** One syntax where the text goes on with a character of `first`, else another. */
 export function either(first: string, syntax: CallSyntax, other: CallSyntax): CallSyntax {
   return function* (source, tools) {

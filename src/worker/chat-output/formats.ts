@@ -3,6 +3,7 @@ import {
   gemmaObject,
   jsonArguments,
   jsonHead,
+  jsonTail,
   keywordArguments,
   plainHead,
   tagArguments,
@@ -18,6 +19,7 @@ import {
   pythonCalls,
   sequenceOf,
   tagCall,
+  wrapped,
 } from "./call-syntaxes.ts";
 
 /** How the models of a family write tool calls. */
@@ -48,6 +50,7 @@ const bareJson: BareCalls = {
   syntax: knownJson,
   begins: (names) => `\\{\\s*"name"\\s*:\\s*"(${names})"`,
 };
+const toldSyntax = wrapped("tool_calls", listOf(jsonCall({ onlyKnown: true })));
 /** Mistral's list of calls, and from 2025 on a marker for each. */
 const mistral = either(
   "[{",
@@ -122,7 +125,7 @@ export const callFormats: readonly CallFormat[] = [
     writing: {
       marker: "<tool_call>",
       head: jsonHead("arguments"),
-      tail: "}",
+      tail: jsonTail,
       close: "</tool_call>",
       arguments: jsonArguments,
     },
@@ -149,7 +152,7 @@ export const callFormats: readonly CallFormat[] = [
       open: "[",
       separator: ",",
       head: jsonHead("arguments"),
-      tail: "}",
+      tail: jsonTail,
       close: "]",
       arguments: jsonArguments,
     },
@@ -223,7 +226,7 @@ export const callFormats: readonly CallFormat[] = [
       open: "[",
       separator: ",",
       head: jsonHead("arguments"),
-      tail: "}",
+      tail: jsonTail,
       close: "]",
       arguments: jsonArguments,
     },
@@ -237,7 +240,7 @@ export const callFormats: readonly CallFormat[] = [
     writing: {
       open: "[",
       separator: ",",
-      head: (name) => (/^[\p{L}_][\p{L}\p{N}_.-]*$/u.test(name) ? [`${name}(`] : undefined),
+      head: (name) => (/^[\p{L}_][\p{L}\p{N}_.-]*$/u.test(name) ? `${name}(` : undefined),
       tail: ")",
       close: "]",
       arguments: keywordArguments,
@@ -256,7 +259,7 @@ export const callFormats: readonly CallFormat[] = [
     writing: {
       separator: ";",
       head: jsonHead("parameters"),
-      tail: "}",
+      tail: jsonTail,
       arguments: jsonArguments,
     },
     bare: bareJson,
@@ -266,10 +269,31 @@ export const callFormats: readonly CallFormat[] = [
     template: /(?:)/,
     open: [],
     syntax: knownJson,
-    writing: { separator: ";", head: jsonHead("arguments"), tail: "}", arguments: jsonArguments },
+    writing: { separator: ";", head: jsonHead("arguments"), tail: jsonTail, arguments: jsonArguments },
     bare: bareJson,
   },
 ];
+
+/** What a model whose template doesn't show tools is told to write; see `withToldTools`. No template says it. */
+export const toldCalls = {
+  name: "told JSON",
+  template: /(?!)/,
+  open: [],
+  syntax: toldSyntax,
+  writing: {
+    open: ["{", '"tool_calls":', "[", ""],
+    separator: ",",
+    head: jsonHead("arguments"),
+    tail: jsonTail,
+    close: ["]", "}"],
+    arguments: jsonArguments,
+  },
+  bare: {
+    first: "{",
+    syntax: toldSyntax,
+    begins: (names) => `\\{\\s*"tool_calls"\\s*:\\s*\\[\\s*\\{\\s*"name"\\s*:\\s*"(${names})"`,
+  },
+} as const satisfies CallFormat;
 
 /** gpt-oss' thinking is a message of its own. */
 export const harmonyReasoning: ReasoningFormat = {

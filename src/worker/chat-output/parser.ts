@@ -1,6 +1,13 @@
 import type { KnownTools } from "./call-syntaxes.ts";
 import type { OutputEvent, OutputParser, Reading } from "./events.ts";
-import { type BareCalls, type CallFormat, callFormats, type ReasoningFormat, reasoningFormats } from "./formats.ts";
+import {
+  type BareCalls,
+  type CallFormat,
+  callFormats,
+  type ReasoningFormat,
+  reasoningFormats,
+  toldCalls,
+} from "./formats.ts";
 import { readHarmony } from "./harmony.ts";
 import {
   attempt,
@@ -25,9 +32,9 @@ export interface OutputFormat {
   readonly harmony: boolean;
 }
 
-/** What a model's chat template tells of its answers. */
-export function outputFormatOf(template: string): OutputFormat {
-  const calls = callFormats.find((format) => format.template.test(template));
+/** What a model's chat template tells of its answers; one that doesn't show tools tells nothing of calls. */
+export function outputFormatOf(template: string, showsTools = true): OutputFormat {
+  const calls = !showsTools ? toldCalls : callFormats.find((format) => format.template.test(template));
   if (calls === undefined) throw new Error("the last format fits every template");
   return {
     calls,

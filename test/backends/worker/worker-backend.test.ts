@@ -163,8 +163,12 @@ describe("answers", () => {
       param: "typical_p",
       message: "`typical_p` is not supported yet by this model",
     },
-    { rest: { grammar: 'root ::= "x"' }, kind: "unsupported", param: "grammar" },
-    { rest: { tools: [{ tool: { case: "function", value: { name: "f" } } }] }, kind: "unsupported", param: "tools" },
+    { rest: { grammar: 'root ::= "x' }, kind: "invalid_request", param: "grammar" },
+    {
+      rest: { tools: [{ tool: { case: "custom", value: { custom: { name: "c" } } } }] },
+      kind: "unsupported",
+      param: "tools[0].custom",
+    },
     { rest: { chatTemplateKwargs: "[1]" }, kind: "invalid_request", param: "chat_template_kwargs" },
     { rest: { logitBias: { "99999": 1 } }, kind: "invalid_request", param: "logit_bias" },
   ])("refuses $rest by name", async ({ rest, kind, param, message }) => {
