@@ -3,7 +3,7 @@
  * (SSE) and gRPC, against a bare loop over the same engine, on a random model
  * of 135 million parameters (Q8_0) at 1, 4 and 16 streams.
  *
- *   npm run bench -- overhead [--rounds 5] [--tokens 128] [--streams 1,4,16] [--threads 2] [--against CHECKOUT]
+ *   npm run bench -- overhead [--rounds 6] [--tokens 128] [--streams 1,4,16] [--threads 2] [--against CHECKOUT]
  *
  * Each round runs the loop, REST and gRPC in turn, in another order each time;
  * the loop has a process of its own with the worker's environment. Prompts
@@ -24,10 +24,11 @@ import { grpcClient, promptTokens, restClient, type StreamTimes } from "./overhe
 import type { LoopOrder, LoopReport } from "./overhead/engine-loop.ts";
 import { cpuMeter } from "./support/cpu-meter.ts";
 import { median } from "./support/statistics.ts";
+import { turns } from "./support/turns.ts";
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: "string", default: "5" },
+    rounds: { type: "string", default: "6" },
     tokens: { type: "string", default: "128" },
     streams: { type: "string", default: "1,4,16" },
     threads: { type: "string", default: "2" },
@@ -78,10 +79,7 @@ for (const streams of streamCounts) {
   for (const measure of sides.values()) await measure(streams);
   const samples = new Map<string, Sample[]>([...sides.keys()].map((side) => [side, []]));
   for (let round = 0; round < rounds; round++) {
-    const turns = [...sides];
-    for (const [side, measure] of [...turns.slice(round % turns.length), ...turns.slice(0, round % turns.length)]) {
-      samples.get(side)?.push(await measure(streams));
-    }
+    for (const [side, measure] of turns([...sides], round)) samples.get(side)?.push(await measure(streams));
   }
   const loops = samples.get("loop") ?? [];
   console.log(`${streams} streams`);

@@ -1,4 +1,5 @@
 import { median } from "../support/statistics.ts";
+import { turns } from "../support/turns.ts";
 import type { Side } from "./sides.ts";
 
 /** Runs a measurement on all sides in turn, so many rounds, in another order each time. By side, in their order. */
@@ -9,11 +10,7 @@ export async function measureInTurn<T>(
 ): Promise<T[][]> {
   const results: T[][] = sides.map(() => []);
   for (let round = 0; round < rounds; round++) {
-    for (let turn = 0; turn < sides.length; turn++) {
-      const index = (round + turn) % sides.length;
-      const side = sides[index];
-      if (side !== undefined) results[index]?.push(await measure(side));
-    }
+    for (const [index, side] of turns([...sides.entries()], round)) results[index]?.push(await measure(side));
   }
   return results;
 }
