@@ -111,7 +111,7 @@ func TestCancelFreesTheSlot(t *testing.T) {
 		}
 	}
 	request := question("endless")
-	limit := uint32(3)
+	limit := int32(3)
 	request.MaxTokens = &limit
 	answer, err := client.CreateChatCompletion(deadline(t, 20*time.Second), request)
 	if err != nil {

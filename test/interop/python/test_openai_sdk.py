@@ -134,7 +134,7 @@ def test_bad_value(client):
 
 def test_not_there_yet(client):
     with pytest.raises(openai.APIStatusError) as caught:
-        client.embeddings.create(model="hello", input="text")
+        client.audio.speech.create(model="hello", input="text", voice="alloy")
     assert caught.value.status_code == 501
     assert caught.value.body["type"] == "server_error"
 
