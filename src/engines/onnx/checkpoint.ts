@@ -75,6 +75,8 @@ export interface Fields {
   number(name: string, least: number, most: number, fallback?: number): number;
   text(name: string, fallback?: string): string;
   flag(name: string, fallback: boolean): boolean;
+  /** Those of all members, null ones too. */
+  names(): string[];
   /** The value as it is, undefined for null. */
   raw(name: string): unknown;
 }
@@ -93,6 +95,7 @@ export function fieldsOf(file: string, value: unknown): Fields {
   }
 
   return {
+    names: () => Object.keys(members),
     raw,
     whole: (name, least, most, fallback) =>
       read(

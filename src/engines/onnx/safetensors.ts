@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { LoquiError } from "../../errors.ts";
-import { type Checkpoint, fieldsOf, unusable } from "./checkpoint.ts";
+import { type Checkpoint, type Fields, fieldsOf, unusable } from "./checkpoint.ts";
 
 /** The element types that weights come in, with their bytes. */
 const bytesOf = { F32: 4, F16: 2, BF16: 2 } as const;
@@ -40,9 +40,8 @@ export async function findTensors(checkpoint: Checkpoint, folder = ""): Promise<
   const indexName = `${prefix}model.safetensors.index.json`;
   const index = await checkpoint.jsonIfThere(indexName);
   if (index === undefined) throw unusable(`${prefix}model.safetensors is missing`);
-  const places = fieldsOf(indexName, index).raw("weight_map");
-  const map = fieldsOf(`${indexName}: weight_map`, places);
-  const shards = new Set(Object.keys(places as object).map((name) => map.text(name)));
+  const map = fieldsOf(`${indexName}: weight_map`, fieldsOf(indexName, index).raw("weight_map"));
+  const shards = new Set(map.names().map((name) => map.text(name)));
   if (shards.size > maxShards) throw unusable(`${indexName} names ${shards.size} files, the maximum is ${maxShards}`);
   const tensors = new Map<string, StoredTensor>();
   for (const shard of shards) {
@@ -83,30 +82,22 @@ async function readHeader(path: string, name: string): Promise<StoredTensors> {
   }
 }
 
-function parse(name: string, text: string): Readonly<Record<string, unknown>> {
+function parse(name: string, text: string): Fields {
   try {
-    const header: unknown = JSON.parse(text);
-    fieldsOf(`the header of ${name}`, header);
-    return header as Readonly<Record<string, unknown>>;
+    return fieldsOf(`the header of ${name}`, JSON.parse(text));
   } catch (error) {
     if (error instanceof LoquiError) throw error;
     throw unusable(`the header of ${name} is not JSON`, error);
   }
 }
 
-function tensorsOf(
-  file: string,
-  path: string,
-  header: Readonly<Record<string, unknown>>,
-  start: number,
-  size: number,
-): StoredTensors {
-  const names = Object.keys(header).filter((name) => name !== "__metadata__");
+function tensorsOf(file: string, path: string, header: Fields, start: number, size: number): StoredTensors {
+  const names = header.names().filter((name) => name !== "__metadata__");
   if (names.length > maxTensors) throw unusable(`${file} has ${names.length} tensors, the maximum is ${maxTensors}`);
   const tensors = new Map<string, StoredTensor>();
   for (const name of names) {
     const where = `${file}: ${name.slice(0, 100)}`;
-    const fields = fieldsOf(where, header[name]);
+    const fields = fieldsOf(where, header.raw(name));
     const type = fields.text("dtype");
     if (!isWeightType(type)) continue;
     const shape = wholes(where, "shape", fields.raw("shape"), maxRank);

@@ -171,7 +171,7 @@ async function readPrompts(checkpoint: Checkpoint): Promise<Pick<SentenceLayout,
   if (config === undefined) return { prompts: new Map(), defaultPrompt: undefined };
   const fields = fieldsOf(file, config);
   const named = fieldsOf(`${file}: prompts`, fields.raw("prompts") ?? {});
-  const names = Object.keys(fields.raw("prompts") ?? {});
+  const names = named.names();
   if (names.length > maxPrompts) throw unusable(`${file} has ${names.length} prompts, the maximum is ${maxPrompts}`);
   const prompts = new Map(names.map((name) => [name, named.text(name, "")]));
   // Models without prompts are written with these two, both empty.
