@@ -59,6 +59,11 @@ export function openCheckpoint(folder: string): Checkpoint {
   };
 }
 
+/** The path of a file in a folder of the checkpoint; `""` is the checkpoint itself. */
+export function inFolder(folder: string, name: string): string {
+  return folder === "" ? name : `${folder}/${name}`;
+}
+
 /** Names come from the checkpoint itself: `modules.json` and the index of shards. */
 function isInside(name: string): boolean {
   return /^[\w.-]+(\/[\w.-]+)*$/.test(name) && !name.split("/").includes("..");

@@ -2,9 +2,9 @@ import { availableParallelism } from "node:os";
 import { createTokenizer } from "../../tokenizers/tokenizer.ts";
 import type { TextEngine } from "../text-engine.ts";
 import { encoderOf } from "./architectures.ts";
-import { type Checkpoint, fieldsOf, openCheckpoint, unusable } from "./checkpoint.ts";
+import { type Checkpoint, fieldsOf, inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { buildSentenceGraph } from "./sentence-graph.ts";
-import { inFolder, readLayout } from "./sentence-transformers.ts";
+import { readLayout } from "./sentence-transformers.ts";
 import { openSession } from "./session.ts";
 
 export interface OnnxEngineOptions {

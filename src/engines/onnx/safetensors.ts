@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { LoquiError } from "../../errors.ts";
-import { type Checkpoint, type Fields, fieldsOf, unusable } from "./checkpoint.ts";
+import { type Checkpoint, type Fields, fieldsOf, inFolder, unusable } from "./checkpoint.ts";
 
 /** The element types that weights come in, with their bytes. */
 const bytesOf = { F32: 4, F16: 2, BF16: 2 } as const;
@@ -34,20 +34,21 @@ const maxShards = 1_000;
  * missing, cut off, or say what can't be.
  */
 export async function findTensors(checkpoint: Checkpoint, folder = ""): Promise<StoredTensors> {
-  const prefix = folder === "" ? "" : `${folder}/`;
-  const whole = await checkpoint.pathOf(`${prefix}model.safetensors`);
-  if (whole !== undefined) return readHeader(whole, `${prefix}model.safetensors`);
-  const indexName = `${prefix}model.safetensors.index.json`;
+  const wholeName = inFolder(folder, "model.safetensors");
+  const whole = await checkpoint.pathOf(wholeName);
+  if (whole !== undefined) return readHeader(whole, wholeName);
+  const indexName = inFolder(folder, "model.safetensors.index.json");
   const index = await checkpoint.jsonIfThere(indexName);
-  if (index === undefined) throw unusable(`${prefix}model.safetensors is missing`);
+  if (index === undefined) throw unusable(`${wholeName} is missing`);
   const map = fieldsOf(`${indexName}: weight_map`, fieldsOf(indexName, index).raw("weight_map"));
   const shards = new Set(map.names().map((name) => map.text(name)));
   if (shards.size > maxShards) throw unusable(`${indexName} names ${shards.size} files, the maximum is ${maxShards}`);
   const tensors = new Map<string, StoredTensor>();
   for (const shard of shards) {
-    const path = await checkpoint.pathOf(prefix + shard);
-    if (path === undefined) throw unusable(`${prefix}${shard} is missing`);
-    for (const [name, tensor] of await readHeader(path, prefix + shard)) {
+    const shardName = inFolder(folder, shard);
+    const path = await checkpoint.pathOf(shardName);
+    if (path === undefined) throw unusable(`${shardName} is missing`);
+    for (const [name, tensor] of await readHeader(path, shardName)) {
       if (map.raw(name) === shard) tensors.set(name, tensor);
     }
   }

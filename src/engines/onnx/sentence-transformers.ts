@@ -1,4 +1,4 @@
-import { type Checkpoint, type Fields, fieldsOf, unusable } from "./checkpoint.ts";
+import { type Checkpoint, type Fields, fieldsOf, inFolder, unusable } from "./checkpoint.ts";
 import { isPoolingMode, type PoolingMode, poolingModes } from "./pooling.ts";
 
 /** What comes after the pooling. */
@@ -182,9 +182,4 @@ async function readPrompts(checkpoint: Checkpoint): Promise<Pick<SentenceLayout,
     throw unusable(`${file}: there is no prompt ${defaultPrompt.slice(0, 100)}`);
   }
   return { prompts: empty ? new Map() : prompts, defaultPrompt: empty ? undefined : defaultPrompt };
-}
-
-/** The path of a file in a folder of the checkpoint; `""` is the checkpoint itself. */
-export function inFolder(folder: string, name: string): string {
-  return folder === "" ? name : `${folder}/${name}`;
 }
