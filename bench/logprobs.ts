@@ -12,19 +12,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openLlamaEngine } from "../src/engines/llama/llama-engine.ts";
 import type { Sampling } from "../src/engines/token-engine.ts";
-
-const sampling: Sampling = {
-  temperature: 1,
-  topK: 40,
-  topP: 1,
-  minP: 0.05,
-  seed: 1,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  penaltyWindow: 0,
-  logitBias: new Map(),
-};
+import { greedy } from "../test/support/sampling.ts";
 
 const given = process.argv.slice(2);
 if (given.length === 0) {
@@ -40,22 +28,22 @@ async function measure(path: string): Promise<void> {
   const [handles = []] = await engine.decode([{ sequence: 0, position: 0, tokens, logits: tokens.length }]);
   const last = handles.at(-1);
   if (last === undefined) throw new Error("no logits");
-  using topK = samplerOf({});
-  using greedy = samplerOf({ temperature: 0 });
+  using topK = samplerOf({ ...greedy, temperature: 1, topK: 40, minP: 0.05 });
+  using likeliest = samplerOf(greedy);
   const { top } = await engine.logprobs(last, 0, 1);
-  const likeliest = top[0]?.token ?? 0;
+  const { token = 0 } = top[0] ?? {};
   console.log(path, {
     vocabulary: engine.info.vocabularySize,
     "draw, top_k 40": await median(200, () => engine.sample(last, topK.sampler)),
-    "draw, greedy": await median(200, () => engine.sample(last, greedy.sampler)),
-    "head, top 0": await median(200, () => engine.logprobs(last, likeliest, 0)),
-    "head, top 20": await median(200, () => engine.logprobs(last, likeliest, 20)),
+    "draw, greedy": await median(200, () => engine.sample(last, likeliest.sampler)),
+    "head, top 0": await median(200, () => engine.logprobs(last, token, 0)),
+    "head, top 20": await median(200, () => engine.logprobs(last, token, 20)),
     "tail, top 20": await median(200, () => engine.logprobs(last, 0, 20)),
     positions: await median(20, () => Promise.all(handles.map((handle) => engine.logprobs(handle, 0, 5)))),
   });
 
-  function samplerOf(changes: Partial<Sampling>) {
-    const sampler = engine.createSampler({ ...sampling, ...changes }, tokens);
+  function samplerOf(sampling: Sampling) {
+    const sampler = engine.createSampler(sampling, tokens);
     return { sampler, [Symbol.dispose]: () => sampler.dispose() };
   }
 }

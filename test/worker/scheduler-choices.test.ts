@@ -1,21 +1,9 @@
 import { describe, expect, test } from "vitest";
-import type { Sampling } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
 import { createScheduler, type Generation, type Scheduler, type SchedulerLimits } from "../../src/worker/scheduler.ts";
+import { greedy } from "../support/sampling.ts";
 import { continuation, expected, FakeEngine, type FakeEngineOptions, withSeed } from "./fake-engine.ts";
 
-const sampling: Sampling = {
-  temperature: 1,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  penaltyWindow: 0,
-  logitBias: new Map(),
-};
 const never = new AbortController().signal;
 
 function setup(options: FakeEngineOptions = {}, limits: Partial<SchedulerLimits> = {}) {
@@ -37,7 +25,7 @@ function startAll(scheduler: Scheduler, prompt: readonly number[], count: number
   const results = scheduler.runAll(
     tokens.map((own, seed) => ({
       prompt: shared,
-      sampling: { ...sampling, seed },
+      sampling: { ...greedy, seed },
       maxTokens: 4,
       tenant: "",
       cacheScope: "",
@@ -104,7 +92,7 @@ describe("the choices of a request", () => {
     const results = await scheduler.runAll(
       tokens.map((own, seed) => ({
         prompt,
-        sampling: { ...sampling, seed },
+        sampling: { ...greedy, seed },
         maxTokens: 1 + seed,
         tenant: "",
         cacheScope: "",

@@ -3,23 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
 import { openLlamaEngine } from "../../src/engines/llama/llama-engine.ts";
-import type { Sampling, TokenEngine } from "../../src/engines/token-engine.ts";
+import type { TokenEngine } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
 import { createScheduler, type Scheduler } from "../../src/worker/scheduler.ts";
 import { tinyShape, writeRandomModel } from "../support/gguf-random-model.ts";
+import { greedy } from "../support/sampling.ts";
 
-const greedy: Sampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 1,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  penaltyWindow: 0,
-  logitBias: new Map(),
-};
 const never = new AbortController().signal;
 
 let folder: string;

@@ -1,21 +1,9 @@
 import { expect, test } from "vitest";
-import type { Sampling } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
 import { createScheduler, type Generation } from "../../src/worker/scheduler.ts";
+import { greedy } from "../support/sampling.ts";
 import { continuation, eog, FakeEngine, withSeed } from "./fake-engine.ts";
 
-const sampling: Sampling = {
-  temperature: 1,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  penaltyWindow: 0,
-  logitBias: new Map(),
-};
 /** What is forced in some generations. */
 const forced = [5, 6, 7];
 
@@ -124,7 +112,7 @@ async function round(seed: number): Promise<{ ended: number; failed: number }> {
       (choice, index): Generation => ({
         ...own,
         prompt,
-        sampling: { ...sampling, seed: index },
+        sampling: { ...greedy, seed: index },
         maxTokens,
         ignoreEos: false,
         onToken(token) {

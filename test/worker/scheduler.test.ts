@@ -1,5 +1,5 @@
 import { describe, expect, test, vi } from "vitest";
-import { GrammarDeadEnd, type Sampling, type TokenLogprobs } from "../../src/engines/token-engine.ts";
+import { GrammarDeadEnd, type TokenLogprobs } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
 import {
   createScheduler,
@@ -8,20 +8,8 @@ import {
   type SchedulerLimits,
   type Steering,
 } from "../../src/worker/scheduler.ts";
+import { greedy } from "../support/sampling.ts";
 import { continuation, eog, expected, FakeEngine, type FakeEngineOptions } from "./fake-engine.ts";
-
-const greedy: Sampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 0,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  penaltyWindow: 0,
-  logitBias: new Map(),
-};
 
 function setup(options: FakeEngineOptions = {}, limits: Partial<SchedulerLimits> = {}) {
   const engine = new FakeEngine(options);

@@ -4,20 +4,7 @@ import { join } from "node:path";
 import { afterAll } from "vitest";
 import { type LlamaEngine, type LlamaOptions, openLlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
 import type { LogitsHandle, Sampling } from "../../../src/engines/token-engine.ts";
-
-/** Draws the likeliest token and changes no logits. */
-export const greedy: Sampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  seed: 1,
-  repeatPenalty: 1,
-  frequencyPenalty: 0,
-  presencePenalty: 0,
-  penaltyWindow: 0,
-  logitBias: new Map(),
-};
+import { greedy } from "../../support/sampling.ts";
 
 /** A folder for a test file's models. It goes with the file. */
 export function modelFolder(): (name: string) => string {

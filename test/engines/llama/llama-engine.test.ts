@@ -3,8 +3,9 @@ import { type LlamaEngine, openLlamaEngine } from "../../../src/engines/llama/ll
 import type { DecodeRow, LogitsHandle } from "../../../src/engines/token-engine.ts";
 import { tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
 import { chatml } from "../../support/gguf-vocabulary.ts";
+import { greedy } from "../../support/sampling.ts";
 import { writeScriptedModel } from "../../support/scripted-model.ts";
-import { append, continueFrom, generate, greedy, modelFolder, openEngine, textOf } from "./generate.ts";
+import { append, continueFrom, generate, modelFolder, openEngine, textOf } from "./generate.ts";
 
 const inFolder = modelFolder();
 

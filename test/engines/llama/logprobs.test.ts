@@ -7,8 +7,9 @@ import type { LlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
 import { createProbePool, readLogprobs } from "../../../src/engines/llama/logprobs.ts";
 import type { LogitsHandle } from "../../../src/engines/token-engine.ts";
 import { type ModelShape, tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
+import { greedy } from "../../support/sampling.ts";
 import { writeScriptedModel } from "../../support/scripted-model.ts";
-import { append, greedy, modelFolder, openEngine } from "./generate.ts";
+import { append, modelFolder, openEngine } from "./generate.ts";
 
 const inFolder = modelFolder();
 

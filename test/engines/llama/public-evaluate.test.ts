@@ -5,7 +5,8 @@ import { beforeAll, expect, it } from "vitest";
 import type { LlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
 import type { Sampling } from "../../../src/engines/token-engine.ts";
 import { tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
-import { append, generate, greedy, modelFolder, openEngine } from "./generate.ts";
+import { greedy } from "../../support/sampling.ts";
+import { append, generate, modelFolder, openEngine } from "./generate.ts";
 
 const inFolder = modelFolder();
 const path = inFolder("random.gguf");

@@ -2,8 +2,9 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { LlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
 import { GrammarDeadEnd, type SamplerChange, type Sampling } from "../../../src/engines/token-engine.ts";
 import { tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
+import { greedy } from "../../support/sampling.ts";
 import { writeScriptedModel } from "../../support/scripted-model.ts";
-import { append, generate, greedy, modelFolder, openEngine, textOf } from "./generate.ts";
+import { append, generate, modelFolder, openEngine, textOf } from "./generate.ts";
 
 const inFolder = modelFolder();
 const hot: Sampling = { ...greedy, temperature: 1, seed: 7 };
