@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   ChatCompletionChunkSchema,
@@ -11,6 +10,7 @@ import {
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
+import { answerHead } from "./answer-head.ts";
 import { type ChatAnswer, type ChatPiece, createChatAnswer, separatingFormat } from "./chat-answer.ts";
 import { messageStart } from "./chat-output/harmony.ts";
 import type { ChatPrompts } from "./chat-prompt.ts";
@@ -96,7 +96,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
     const { request, generation, options } = prepare(bytes, call, false);
     const { choices, usage, timings, totals } = await generation.run(options, call);
     const response = create(CreateChatCompletionResponseSchema, {
-      ...answerOf(request, "chat.completion"),
+      ...headOf(request, "chat.completion"),
       choices: choices.map((choice) => ({
         index: choice.index,
         message: choice.output.message,
@@ -111,19 +111,12 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
 
   async function streamChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
     const { request, generation, options } = prepare(bytes, call, true);
-    const forms = chunkForms(answerOf(request, "chat.completion.chunk"));
+    const forms = chunkForms(headOf(request, "chat.completion.chunk"));
     return streamChoices(generation, options, forms, request, call);
   }
 
-  /** What all messages of one answer have in common. */
-  function answerOf(request: CreateChatCompletionRequest, object: string) {
-    return {
-      id: `chatcmpl-${randomUUID().replaceAll("-", "")}`,
-      object,
-      created: Math.floor(Date.now() / 1000),
-      model: request.model,
-      systemFingerprint: fingerprint,
-    };
+  function headOf({ model }: CreateChatCompletionRequest, object: string) {
+    return answerHead({ prefix: "chatcmpl", object, model, fingerprint });
   }
 
   return new Map([

@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
   ChatService,
@@ -10,6 +9,7 @@ import {
 import type { TokenEngine, TokenLogprobs } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
+import { answerHead } from "./answer-head.ts";
 import { refuseUnsupported } from "./chat-unsupported.ts";
 import { type ChunkForms, chunkEncoder, streamChoices } from "./choice-stream.ts";
 import { type CompletionPrompt, completionPrompts } from "./completion-prompts.ts";
@@ -96,7 +96,7 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
     const { request, generation, options } = await prepare(bytes, call, false);
     const { choices, usage, timings, totals } = await generation.run(options, call);
     const response = create(CreateCompletionResponseSchema, {
-      ...answerOf(request),
+      ...headOf(request),
       choices: best(choices, options.choices, request.n ?? 1).map((choice, index) => ({
         index,
         ...choice.output.whole,
@@ -110,18 +110,11 @@ export function createCompletionMethods({ engine, generator, fingerprint }: Comp
 
   async function streamCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
     const { request, generation, options } = await prepare(bytes, call, true);
-    return streamChoices(generation, options, chunkForms(answerOf(request)), request, call);
+    return streamChoices(generation, options, chunkForms(headOf(request)), request, call);
   }
 
-  /** What all messages of one answer have in common. */
-  function answerOf(request: CreateCompletionRequest) {
-    return {
-      id: `cmpl-${randomUUID().replaceAll("-", "")}`,
-      object: "text_completion",
-      created: Math.floor(Date.now() / 1000),
-      model: request.model,
-      systemFingerprint: fingerprint,
-    };
+  function headOf({ model }: CreateCompletionRequest) {
+    return answerHead({ prefix: "cmpl", object: "text_completion", model, fingerprint });
   }
 
   return new Map([
