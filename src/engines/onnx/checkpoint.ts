@@ -12,8 +12,6 @@ export function unusable(what: string, cause?: unknown): LoquiError {
 
 /** The files of a checkpoint, as Hugging Face's hub publishes it: a folder, whose files may be links into its cache. */
 export interface Checkpoint {
-  /** Absolute. */
-  readonly folder: string;
   /** A JSON file of the folder, by its relative name. Throws `model_unavailable` where it isn't there, too large or not JSON. */
   json(name: string): Promise<unknown>;
   /** As {@link json}; undefined where the file isn't there. */
@@ -48,7 +46,6 @@ export function openCheckpoint(folder: string): Checkpoint {
   }
 
   return {
-    folder,
     pathOf,
     jsonIfThere,
     async json(name) {
