@@ -19,9 +19,7 @@ export function bodyOf(request: HttpRequest, enveloped: boolean, maxBytes: numbe
     [Symbol.asyncIterator]() {
       wantBody(request);
       // A body that is not read to its end is discarded later; destroyed, it would block the connection.
-      const chunks: AsyncIterable<Buffer> = {
-        [Symbol.asyncIterator]: () => request.iterator({ destroyOnReturn: false })[Symbol.asyncIterator](),
-      };
+      const chunks: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
       return enveloped ? envelopes(chunks, maxBytes) : inLargePieces(chunks);
     },
   };
