@@ -57,13 +57,22 @@ function encodeGrpcMessage(message: string): string {
 /** Whether a request is a call by gRPC, gRPC-Web or Connect, as far as that can be told from one of REST. */
 export function isRpc(request: HttpRequest): boolean {
   if (request.method !== "POST") return false;
-  const isConnect = headerOf(request, "connect-protocol-version") !== undefined;
-  return isConnect || /^application\/(grpc(-web)?(\+|;|$)|connect\+|proto(;|$))/i.test(contentTypeOf(request));
+  if (hasEnvelopes(request) || headerOf(request, "connect-protocol-version") !== undefined) return true;
+  return /^application\/proto(;|$)/i.test(contentTypeOf(request));
 }
 
 /** Whether the messages of a call come in envelopes (`flags, length, message`); those of Connect's unary calls don't. */
 export function hasEnvelopes(request: HttpRequest): boolean {
-  return /^application\/(grpc(-web)?(\+|;|$)|connect\+)/i.test(contentTypeOf(request));
+  return isAnyGrpc(request) || isConnectStream(request);
+}
+
+/** gRPC or gRPC-Web. */
+function isAnyGrpc(request: HttpRequest): boolean {
+  return /^application\/grpc(-web)?(\+|;|$)/i.test(contentTypeOf(request));
+}
+
+function isConnectStream(request: HttpRequest): boolean {
+  return /^application\/connect\+/i.test(contentTypeOf(request));
 }
 
 /**
@@ -73,17 +82,16 @@ export function hasEnvelopes(request: HttpRequest): boolean {
 export function sendRefusal(request: HttpRequest, response: HttpResponse, error: ConnectError, status: number): void {
   if (sendGrpcStatus(request, response, error)) return;
   for (const [name, value] of error.metadata) response.setHeader(name, value);
-  if (/^application\/connect\+/i.test(contentTypeOf(request))) sendEmpty(response, status);
+  if (isConnectStream(request)) sendEmpty(response, status);
   else sendJson(request, response, status, errorToJson(error, undefined));
 }
 
 /** Ends a call of gRPC or gRPC-Web with a status and nothing else; false for what is neither. */
 function sendGrpcStatus(request: HttpRequest, response: HttpResponse, error: ConnectError): boolean {
-  const type = contentTypeOf(request);
-  if (!/^application\/grpc(-web)?(\+|;|$)/i.test(type)) return false;
+  if (!isAnyGrpc(request)) return false;
   const trailers = Object.fromEntries(setTrailerStatus(new Headers(), error));
   const message = encodeGrpcMessage(error.rawMessage);
-  sendEmpty(response, 200, { ...trailers, "content-type": type, "grpc-message": message });
+  sendEmpty(response, 200, { ...trailers, "content-type": contentTypeOf(request), "grpc-message": message });
   return true;
 }
 
