@@ -1,15 +1,4 @@
-import {
-  announcesBody,
-  breakOff,
-  discardBody,
-  type HttpRequest,
-  type HttpResponse,
-  headerOf,
-  onBodyWanted,
-  send,
-  targetOf,
-  wantBody,
-} from "../rest/http.ts";
+import { type HttpRequest, type HttpResponse, send, targetOf } from "../rest/http.ts";
 
 export {
   announcesBody,
@@ -21,7 +10,7 @@ export {
   onBodyWanted,
   targetOf,
   wantBody,
-};
+} from "../rest/http.ts";
 
 /** Answers a request. Neither throws nor rejects: what goes wrong is a response. */
 export type HttpHandler = (request: HttpRequest, response: HttpResponse) => void;
