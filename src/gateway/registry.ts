@@ -61,8 +61,11 @@ export function createRegistry(options: RegistryOptions): Registry {
       worker: options.createWorker(config),
       file() {
         const stat = statSync(config.source.path, { throwIfNoEntry: false });
-        const modifiedAt = Math.floor((stat?.mtimeMs ?? 0) / 1000);
-        return stat && { sizeBytes: stat.isDirectory() ? undefined : stat.size, modifiedAt };
+        if (stat === undefined) return undefined;
+        return {
+          sizeBytes: stat.isDirectory() ? undefined : stat.size,
+          modifiedAt: Math.floor(stat.mtimeMs / 1000),
+        };
       },
     };
   });
