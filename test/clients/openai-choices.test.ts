@@ -1,26 +1,24 @@
 /** OpenAI's SDK for Node asks for several choices and for log-probabilities. */
-import OpenAI from "openai";
+import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { agentScripts } from "../support/agent-scripts.ts";
-import { helloReply, type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
+import { helloReply, usualScripts } from "../support/running-loqui.ts";
 
-let running: RunningLoqui;
+let server: OpenAiServer;
 let client: OpenAI;
-let validating: ValidatingFetch;
 beforeAll(async () => {
-  running = await startWithScripts({
+  server = await startWithOpenAi({
     hello: usualScripts.hello,
     /** Nearly all tokens are as good as the scripted one. */
     wild: { reply: ["a", "b", "c"], loop: true, logit: 0.5 },
     agent: agentScripts.agent,
   });
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(10);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(10);
+  await server[Symbol.asyncDispose]();
 });
 
 const messages = [{ role: "user" as const, content: "Hi!" }];

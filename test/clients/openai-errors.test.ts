@@ -2,7 +2,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import OpenAI, {
+import type OpenAI from "openai";
+import {
   APIConnectionTimeoutError,
   APIError,
   APIUserAbortError,
@@ -16,9 +17,9 @@ import OpenAI, {
 } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatKeyEntry } from "../../src/config/keys-file.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
 import { signalWorker } from "../support/processes.ts";
-import { type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { usualScripts } from "../support/running-loqui.ts";
 
 const keys = {
   caller: "loqui_a-key-that-may-call-0123456789",
@@ -28,16 +29,8 @@ const keys = {
 const messages = [{ role: "user" as const, content: "Hi!" }];
 
 let folder: string;
-let running: RunningLoqui;
-let validating: ValidatingFetch;
-const client = (options: ClientOptions = {}) =>
-  new OpenAI({
-    baseURL: `${running.url}/v1`,
-    apiKey: keys.caller,
-    maxRetries: 0,
-    fetch: validating.fetch,
-    ...options,
-  });
+let server: OpenAiServer;
+const client = (options: ClientOptions = {}) => server.client.withOptions(options);
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "loqui-keys-"));
   const file = join(folder, "keys.yaml");
@@ -49,12 +42,12 @@ beforeAll(async () => {
       formatKeyEntry({ id: "patient", scopes: ["inference"], requests_per_minute: 1 }, keys.patient),
     ].join(""),
   );
-  running = await startWithScripts({ ...usualScripts, fragile: usualScripts.endless }, { LOQUI_API_KEYS_FILE: file });
-  validating = await validatingFetch(running.url, { "x-api-key": keys.caller });
+  const scripts = { ...usualScripts, fragile: usualScripts.endless };
+  server = await startWithOpenAi(scripts, { LOQUI_API_KEYS_FILE: file }, keys.caller);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(10);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(10);
+  await server[Symbol.asyncDispose]();
   rmSync(folder, { recursive: true });
 });
 
@@ -141,7 +134,7 @@ describe("what ends an answer before its end", () => {
       maxRetries: 2,
       fetch: (input, init) => {
         sent += 1;
-        return validating.fetch(input, init);
+        return server.validating.fetch(input, init);
       },
     });
     const poison = [{ role: "user" as const, content: "poison" }];

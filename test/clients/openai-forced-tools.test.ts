@@ -1,26 +1,23 @@
 /** OpenAI's SDK for Node makes a model call: forced, by name, strictly. The model wants to say something else. */
-import OpenAI from "openai";
+import type OpenAI from "openai";
 import { zodFunction } from "openai/helpers/zod";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { agentAnswer, agentScripts } from "../support/agent-scripts.ts";
-import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
 
-let running: RunningLoqui;
+let server: OpenAiServer;
 let client: OpenAI;
-let validating: ValidatingFetch;
 beforeAll(async () => {
-  running = await startWithScripts({
+  server = await startWithOpenAi({
     agent: agentScripts.agent,
     stubborn: { template: agentScripts.agent.template, reply: ["I", " won't", " say"], loop: true },
   });
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(10);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(10);
+  await server[Symbol.asyncDispose]();
 });
 
 const messages = [{ role: "user" as const, content: "Where is it warmer, in Oslo or in Bergen?" }];

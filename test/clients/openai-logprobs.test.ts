@@ -1,9 +1,9 @@
 /** Log-probabilities as OpenAI's SDK for Node gets them: whole, streamed, beside tools and reasoning. */
-import OpenAI from "openai";
+import type OpenAI from "openai";
 import type { ChatCompletionTokenLogprob, ChatCompletionTool } from "openai/resources";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { helloPieces, helloReply, type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
+import { helloPieces, helloReply } from "../support/running-loqui.ts";
 
 /** Templates in which the parser looks for reasoning and for calls. */
 const chatml = `{% for m in messages %}<|im_start|>{{ m.role }}
@@ -27,17 +27,15 @@ const scripts = {
   },
 };
 
-let running: RunningLoqui;
+let server: OpenAiServer;
 let client: OpenAI;
-let validating: ValidatingFetch;
 beforeAll(async () => {
-  running = await startWithScripts(scripts);
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  server = await startWithOpenAi(scripts);
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(20);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(20);
+  await server[Symbol.asyncDispose]();
 });
 
 const tools: ChatCompletionTool[] = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }];

@@ -1,20 +1,19 @@
 /** OpenAI's SDK for Node, unchanged, against the whole server; what it gets is held against /openapi.json. */
-import OpenAI, { APIError, BadRequestError, NotFoundError } from "openai";
+import type OpenAI from "openai";
+import { APIError, BadRequestError, NotFoundError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { helloReply, type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
+import { helloReply, usualScripts } from "../support/running-loqui.ts";
 
-let running: RunningLoqui;
+let server: OpenAiServer;
 let client: OpenAI;
-let validating: ValidatingFetch;
 beforeAll(async () => {
-  running = await startWithScripts(usualScripts);
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  server = await startWithOpenAi(usualScripts);
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(35);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(35);
+  await server[Symbol.asyncDispose]();
 });
 
 const messages = [{ role: "user" as const, content: "Hi!" }];

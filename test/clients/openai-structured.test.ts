@@ -1,28 +1,25 @@
 /** OpenAI's SDK for Node reads structured answers by its helpers for zod. */
-import OpenAI from "openai";
+import type OpenAI from "openai";
 import { LengthFinishReasonError } from "openai/error";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { agentScripts } from "../support/agent-scripts.ts";
-import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
 
-let running: RunningLoqui;
+let server: OpenAiServer;
 let client: OpenAI;
-let validating: ValidatingFetch;
 beforeAll(async () => {
-  running = await startWithScripts({
+  server = await startWithOpenAi({
     person: agentScripts.person,
     /** Has something else in mind. */
     stubborn: { reply: ["I", " won't", " say"], loop: true, contextLength: 2_048 },
   });
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(12);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(12);
+  await server[Symbol.asyncDispose]();
 });
 
 const messages = [{ role: "user" as const, content: "Who wrote the first program?" }];

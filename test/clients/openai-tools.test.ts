@@ -1,22 +1,20 @@
 /** OpenAI's SDK for Node runs tools: its loop, its events, its types. */
-import OpenAI, { APIUserAbortError, BadRequestError } from "openai";
+import type OpenAI from "openai";
+import { APIUserAbortError, BadRequestError } from "openai";
 import type { ChatCompletionMessageParam, ChatCompletionTool } from "openai/resources";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { agentAnswer, agentScripts } from "../support/agent-scripts.ts";
-import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
 
-let running: RunningLoqui;
+let server: OpenAiServer;
 let client: OpenAI;
-let validating: ValidatingFetch;
 beforeAll(async () => {
-  running = await startWithScripts({ agent: agentScripts.agent, serial: agentScripts.serial });
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  server = await startWithOpenAi({ agent: agentScripts.agent, serial: agentScripts.serial });
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(12);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(12);
+  await server[Symbol.asyncDispose]();
 });
 
 const messages: ChatCompletionMessageParam[] = [{ role: "user", content: "Where is it warmer, in Oslo or in Bergen?" }];

@@ -1,8 +1,8 @@
 /** Log-probabilities of completions in OpenAI's legacy form: whole, streamed, with the prompt's. */
-import OpenAI from "openai";
+import type OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { helloPieces, helloReply, type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
+import { helloPieces, helloReply } from "../support/running-loqui.ts";
 
 /** Every byte of a prompt is a token. */
 const scripts = {
@@ -13,17 +13,15 @@ const scripts = {
   unsure: { reply: ["one ", "two ", "three "], loop: true, logit: 3 },
 };
 
-let running: RunningLoqui;
-let validating: ValidatingFetch;
+let server: OpenAiServer;
 let client: OpenAI;
 beforeAll(async () => {
-  running = await startWithScripts(scripts);
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  server = await startWithOpenAi(scripts);
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(20);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(20);
+  await server[Symbol.asyncDispose]();
 });
 
 type Asked = Partial<OpenAI.CompletionCreateParamsNonStreaming> & Record<string, unknown>;

@@ -1,10 +1,10 @@
 import { createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
-import OpenAI, { type APIError } from "openai";
+import type OpenAI from "openai";
+import type { APIError } from "openai";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ChatService, FinishReason } from "../../gen/loqui/v1/chat_pb.ts";
-import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { type ValidatingFetch, validatingFetch } from "../support/validating-fetch.ts";
+import { type OpenAiServer, startWithOpenAi } from "../support/openai-server.ts";
 
 /** Every byte of a prompt is a token. */
 const scripts = {
@@ -15,17 +15,15 @@ const scripts = {
   wild: { reply: ["one ", "two ", "three "], loop: true, logit: 1, contextLength: 1024 },
 };
 
-let running: RunningLoqui;
-let validating: ValidatingFetch;
+let server: OpenAiServer;
 let client: OpenAI;
 beforeAll(async () => {
-  running = await startWithScripts(scripts, { LOQUI_MAX_CHOICES: "12" });
-  validating = await validatingFetch(running.url);
-  client = new OpenAI({ baseURL: `${running.url}/v1`, apiKey: "none", maxRetries: 0, fetch: validating.fetch });
+  server = await startWithOpenAi(scripts, { LOQUI_MAX_CHOICES: "12" });
+  ({ client } = server);
 });
 afterAll(async () => {
-  expect(await validating.settle()).toBeGreaterThan(30);
-  await running[Symbol.asyncDispose]();
+  expect(await server.validating.settle()).toBeGreaterThan(30);
+  await server[Symbol.asyncDispose]();
 });
 
 type Asked = Partial<OpenAI.CompletionCreateParamsNonStreaming> & Record<string, unknown>;
@@ -153,7 +151,7 @@ describe("streams", () => {
   });
 
   test("end with [DONE]", async () => {
-    const response = await fetch(`${running.url}/v1/completions`, {
+    const response = await fetch(`${server.url}/v1/completions`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ model: "hello", prompt: "abc", stream: true }),
@@ -264,7 +262,7 @@ describe("refusals", () => {
 });
 
 test("over gRPC, whole and streamed", async () => {
-  const grpc = createClient(ChatService, createGrpcTransport({ baseUrl: running.url }));
+  const grpc = createClient(ChatService, createGrpcTransport({ baseUrl: server.url }));
   const request = {
     model: "hello",
     prompt: { case: "promptTexts" as const, value: { texts: ["a", "b"] } },
