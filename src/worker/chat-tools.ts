@@ -22,12 +22,13 @@ export function offeredTools(request: ToolRequest): KnownTools | undefined {
   for (const { tool } of allowedTools(request)) {
     if (tool.case === "function") schemas.set(tool.value.name, tool.value.parameters);
   }
+  const properties = new Map<string, unknown>();
   return {
     has: (name) => schemas.has(name),
-    // Few syntaxes ask for it: nothing is parsed before.
+    // Few syntaxes ask for it: nothing is parsed before. Those that do ask for each parameter: it is parsed once.
     parameterType(name, parameter) {
-      const properties = member(parse(schemas.get(name) ?? "{}"), "properties");
-      const type = member(member(properties, parameter), "type");
+      if (!properties.has(name)) properties.set(name, member(parse(schemas.get(name) ?? "{}"), "properties"));
+      const type = member(member(properties.get(name), parameter), "type");
       return typeof type === "string" ? type : undefined;
     },
   };
