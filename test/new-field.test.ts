@@ -11,13 +11,13 @@ import { create, createFileRegistry, type DescService, fromBinary } from "@bufbu
 import { reflect } from "@bufbuild/protobuf/reflect";
 import { FileDescriptorSetSchema } from "@bufbuild/protobuf/wkt";
 import { createClient } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ChatRole, type ChatService } from "../gen/loqui/v1/chat_pb.ts";
 import { createRestHandler } from "../src/rest/handler.ts";
 import { createServer, type Server } from "../src/server/server.ts";
 import { implement, type ServiceImplementation } from "../src/services/handlers.ts";
 import { createLog } from "../src/telemetry/log.ts";
+import { transports } from "./support/transports.ts";
 
 let server: Server;
 let service: typeof ChatService;
@@ -75,12 +75,8 @@ const question = {
   messages: [{ role: ChatRole.USER, content: { content: { case: "text" as const, value: "Hi" } } }],
 };
 
-it.each([
-  ["gRPC", () => createGrpcTransport({ baseUrl: server.url })],
-  ["gRPC-Web", () => createGrpcWebTransport({ baseUrl: server.url, httpVersion: "1.1" })],
-  ["Connect", () => createConnectTransport({ baseUrl: server.url, httpVersion: "1.1" })],
-])("over %s", async (_, transport) => {
-  const client = createClient(service, transport());
+it.each(transports)("over %s", async (_, transportTo) => {
+  const client = createClient(service, transportTo(server.url));
   const answer = await client.createChatCompletion({ ...question, mood: 7 } as typeof question);
   expect(answer.choices[0]?.message?.content).toBe("mood 7");
   await expect(client.createChatCompletion({ ...question, mood: 11 } as typeof question)).rejects.toThrow(/mood: 11/);

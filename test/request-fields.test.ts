@@ -7,7 +7,6 @@ import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
   ChatRole,
@@ -19,6 +18,7 @@ import { jsonPath } from "../src/codec/path.ts";
 import { treatmentOf } from "../src/worker/ignored-fields.ts";
 import { requestFields, type Treatment } from "../src/worker/request-fields.ts";
 import { type RunningLoqui, startWithScripts } from "./support/running-loqui.ts";
+import { transports } from "./support/transports.ts";
 
 /** Shows tools and names, and is told of thinking and wordiness. */
 const template = `{% for tool in tools or [] %}{{ tool | tojson }} <tool_call></tool_call>
@@ -399,20 +399,19 @@ describe("over gRPC and Connect", () => {
   };
   const expected = ["messages[0].a", "store", "b"].map(encodeURIComponent).sort();
 
-  test.each([
-    ["gRPC", () => createGrpcTransport({ baseUrl: running.url })],
-    ["gRPC-Web", () => createGrpcWebTransport({ baseUrl: running.url, httpVersion: "1.1" })],
-    ["Connect", () => createConnectTransport({ baseUrl: running.url, httpVersion: "1.1" })],
-  ])("%s: in the response's metadata, streamed or not; refused where the caller is strict", async (_, transport) => {
-    const client = createClient(ChatService, transport());
-    const header: string[] = [];
-    const onHeader = (headers: Headers) => void header.push(headers.get("x-loqui-ignored") ?? "");
-    await client.createChatCompletion(request, { onHeader });
-    for await (const _chunk of client.streamChatCompletion(request, { onHeader }));
-    expect(header.map((names) => names.split(",").sort())).toEqual([expected, expected]);
-    const strict = client.createChatCompletion(request, { headers: { "x-loqui-strict": "1" } });
-    await expect(strict).rejects.toThrow(/messages\[0\]\.a, store, b: without effect on this model|store/);
-  });
+  test.each(transports)(
+    "%s: in the response's metadata, streamed or not; refused where the caller is strict",
+    async (_, transportTo) => {
+      const client = createClient(ChatService, transportTo(running.url));
+      const header: string[] = [];
+      const onHeader = (headers: Headers) => void header.push(headers.get("x-loqui-ignored") ?? "");
+      await client.createChatCompletion(request, { onHeader });
+      for await (const _chunk of client.streamChatCompletion(request, { onHeader }));
+      expect(header.map((names) => names.split(",").sort())).toEqual([expected, expected]);
+      const strict = client.createChatCompletion(request, { headers: { "x-loqui-strict": "1" } });
+      await expect(strict).rejects.toThrow(/messages\[0\]\.a, store, b: without effect on this model|store/);
+    },
+  );
 });
 
 test("a strict caller's field without effect is refused by name over REST", async () => {

@@ -3,7 +3,7 @@ import { Code } from "@connectrpc/connect";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { signalWorker } from "../support/processes.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { endless, endlessParameters, grpcClient, killInFlight, post, question } from "./support.ts";
+import { endless, endlessParameters, grpcClient, killInFlight, post, question, readDisturbed } from "./support.ts";
 
 let running: RunningLoqui;
 beforeEach(async () => {
@@ -54,13 +54,10 @@ describe("an input of which the worker dies twice", () => {
     const { url } = running;
     const client = grpcClient(url);
     for (let time = 1; time <= 2; time++) {
-      let chunks = 0;
-      const read = async () => {
-        for await (const _ of client.streamChatCompletion(question("endless"))) {
-          if (++chunks === 2) signalWorker("endless", "SIGSEGV");
-        }
-      };
-      await expect(read()).rejects.toMatchObject({ code: Code.Unavailable });
+      const read = readDisturbed(client.streamChatCompletion(question("endless")), () => {
+        signalWorker("endless", "SIGSEGV");
+      });
+      await expect(read).rejects.toMatchObject({ code: Code.Unavailable });
     }
     await expect(Array.fromAsync(client.streamChatCompletion(question("endless")))).rejects.toMatchObject({
       code: Code.Aborted,
@@ -90,13 +87,10 @@ describe("a worker that somebody kills while it answers", () => {
     const { url } = running;
     const client = grpcClient(url);
     for (let time = 1; time <= 3; time++) {
-      let chunks = 0;
-      const read = async () => {
-        for await (const _ of client.streamChatCompletion(question("endless"))) {
-          if (++chunks === 2) signalWorker("endless", signal);
-        }
-      };
-      await expect(read()).rejects.toMatchObject({ code: Code.Unavailable });
+      const read = readDisturbed(client.streamChatCompletion(question("endless")), () => {
+        signalWorker("endless", signal);
+      });
+      await expect(read).rejects.toMatchObject({ code: Code.Unavailable });
     }
     const metrics = await (await fetch(`${url}/metrics`)).text();
     expect(metrics).toContain('loqui_worker_crashes_total{model="endless"} 3\n');

@@ -45,6 +45,12 @@ export async function events(response: Response): Promise<string[]> {
     .map((event) => event.replace(/^data: /, ""));
 }
 
+/** Reads a stream of messages to its end, and does something to it in the middle: when the second has come. */
+export async function readDisturbed(stream: AsyncIterable<unknown>, disturb: () => void): Promise<void> {
+  let chunks = 0;
+  for await (const _ of stream) if (++chunks === 2) disturb();
+}
+
 export const pause = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
 /** Waits for a condition, twenty seconds at most. */

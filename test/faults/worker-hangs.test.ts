@@ -3,7 +3,17 @@ import { Code } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { signalWorker, workerOf } from "../support/processes.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { endless, endlessParameters, events, grpcClient, pause, post, question, until } from "./support.ts";
+import {
+  endless,
+  endlessParameters,
+  events,
+  grpcClient,
+  pause,
+  post,
+  question,
+  readDisturbed,
+  until,
+} from "./support.ts";
 
 let running: RunningLoqui;
 beforeAll(async () => {
@@ -29,13 +39,9 @@ describe("SIGSTOP of a worker", () => {
 
   it("in mid-stream, gRPC: UNAVAILABLE", async () => {
     const client = grpcClient(running.url);
-    let chunks = 0;
-    const reading = async () => {
-      const request = { ...question("endless"), seed: 5n };
-      for await (const _ of client.streamChatCompletion(request))
-        if (++chunks === 2) signalWorker("endless", "SIGSTOP");
-    };
-    await expect(reading()).rejects.toMatchObject({ code: Code.Unavailable });
+    const request = { ...question("endless"), seed: 5n };
+    const read = readDisturbed(client.streamChatCompletion(request), () => signalWorker("endless", "SIGSTOP"));
+    await expect(read).rejects.toMatchObject({ code: Code.Unavailable });
   });
 
   it("before the first byte: the request is sent again, and nobody notices", async () => {

@@ -1,11 +1,11 @@
 /** A worker is killed while it answers: what each protocol says, and that the next request succeeds. */
 import { Code, createClient } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { signalWorker } from "../support/processes.ts";
 import { type RunningLoqui, startWithScripts } from "../support/running-loqui.ts";
-import { post, question } from "./support.ts";
+import { transports } from "../support/transports.ts";
+import { post, question, readDisturbed } from "./support.ts";
 
 let running: RunningLoqui;
 beforeAll(async () => {
@@ -49,21 +49,12 @@ describe("kill -9 of a worker in mid-stream", () => {
     await nextSucceeds();
   });
 
-  it.each([
-    ["gRPC", () => createGrpcTransport({ baseUrl: running.url })],
-    ["gRPC-Web", () => createGrpcWebTransport({ baseUrl: running.url, httpVersion: "1.1" })],
-    ["Connect", () => createConnectTransport({ baseUrl: running.url, httpVersion: "1.1" })],
-  ])("%s: UNAVAILABLE, the next request succeeds", async (name, transport) => {
-    const client = createClient(ChatService, transport());
+  it.each(transports)("%s: UNAVAILABLE, the next request succeeds", async (name, transportTo) => {
+    const client = createClient(ChatService, transportTo(running.url));
     // The same input twice would be in quarantine.
     const request = question("endless", `Hi by ${name}!`);
-    let chunks = 0;
-    const read = async () => {
-      for await (const _ of client.streamChatCompletion(request)) {
-        if (++chunks === 2) signalWorker("endless", "SIGKILL");
-      }
-    };
-    await expect(read()).rejects.toMatchObject({
+    const read = readDisturbed(client.streamChatCompletion(request), () => signalWorker("endless", "SIGKILL"));
+    await expect(read).rejects.toMatchObject({
       code: Code.Unavailable,
       rawMessage: "the worker of the model endless died while it answered",
     });

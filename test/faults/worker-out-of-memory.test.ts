@@ -5,7 +5,7 @@ import { Code } from "@connectrpc/connect";
 import { expect, it } from "vitest";
 import { workerOf } from "../support/processes.ts";
 import { startWithScripts } from "../support/running-loqui.ts";
-import { endless, endlessParameters, grpcClient, post, question, until } from "./support.ts";
+import { endless, endlessParameters, grpcClient, post, question, readDisturbed, until } from "./support.ts";
 
 /** A control group with next to no memory, by version 2 or 1; undefined where none can be made. */
 function makeGroup(): string | undefined {
@@ -37,13 +37,10 @@ it.skipIf(group === undefined)("counts it, and holds it against the input", asyn
     const { url } = running;
     const client = grpcClient(url);
     for (let time = 1; time <= 2; time++) {
-      let chunks = 0;
-      const read = async () => {
-        for await (const _ of client.streamChatCompletion(question("endless"))) {
-          if (++chunks === 2) writeFileSync(join(group, "cgroup.procs"), String(workerOf("endless")));
-        }
-      };
-      await expect(read()).rejects.toMatchObject({ code: Code.Unavailable });
+      const read = readDisturbed(client.streamChatCompletion(question("endless")), () => {
+        writeFileSync(join(group, "cgroup.procs"), String(workerOf("endless")));
+      });
+      await expect(read).rejects.toMatchObject({ code: Code.Unavailable });
     }
     const metrics = await (await fetch(`${url}/metrics`)).text();
     expect(metrics).toContain('loqui_worker_oom_kills_total{model="endless"} 2\n');

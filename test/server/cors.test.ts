@@ -1,9 +1,9 @@
 import { request } from "node:http";
-import { Code, createClient, type Transport } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
+import { Code, createClient } from "@connectrpc/connect";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { ErrorDetailSchema } from "../../gen/loqui/v1/error_pb.ts";
+import { transports } from "../support/transports.ts";
 import { grpcError, grpcJsClient } from "./grpc-js-client.ts";
 import { chatRequest, startTestServer, type TestServer } from "./test-server.ts";
 
@@ -109,13 +109,8 @@ describe("no origin allowed", () => {
     expect((await ask(server, rest, "OPTIONS", {})).status).toBe(404);
   });
 
-  const transports: [string, () => Transport][] = [
-    ["Connect", () => createConnectTransport({ baseUrl: server.url, httpVersion: "1.1" })],
-    ["gRPC-Web", () => createGrpcWebTransport({ baseUrl: server.url, httpVersion: "1.1" })],
-    ["gRPC", () => createGrpcTransport({ baseUrl: server.url })],
-  ];
-  test.each(transports)("%s is refused in its own shape, before the body is read", async (_, transport) => {
-    const client = createClient(ChatService, transport());
+  test.each(transports)("%s is refused in its own shape, before the body is read", async (_, transportTo) => {
+    const client = createClient(ChatService, transportTo(server.url));
     const headers = { origin: foreign };
     const unary = await client.createChatCompletion(chatRequest("echo"), { headers }).catch((e) => e);
     const stream = await (async () => {

@@ -1,11 +1,11 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { createClient } from "@connectrpc/connect";
-import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { createChatPrompts } from "../../src/worker/chat-prompt.ts";
 import { createTokenizationMethods } from "../../src/worker/tokenization.ts";
 import { type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
+import { transports } from "../support/transports.ts";
 import { FakeEngine } from "./fake-engine.ts";
 
 const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object", properties: {} } } }];
@@ -288,13 +288,8 @@ describe("calls take turns", () => {
 test("on all protocols", async () => {
   const content = { content: { case: "text" as const, value: "Hi" } };
   const request = { model: "hello", messages: [{ role: ChatRole.USER, content }] };
-  const baseUrl = running.url;
-  for (const transport of [
-    createGrpcTransport({ baseUrl }),
-    createGrpcWebTransport({ baseUrl, httpVersion: "1.1" }),
-    createConnectTransport({ baseUrl, httpVersion: "1.1" }),
-  ]) {
-    const client = createClient(ChatService, transport);
+  for (const [, transportTo] of transports) {
+    const client = createClient(ChatService, transportTo(running.url));
     const tokenized = await client.tokenize({ model: "hello", content: "Hi" });
     expect(tokenized.tokens).toMatchObject({ case: "ids", value: { ids: [72, 105] } });
     const pieces = await client.tokenize({ model: "hello", content: "é", withPieces: true });
