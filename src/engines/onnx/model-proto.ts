@@ -1,7 +1,7 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /** ONNX's numbers of element types (onnx.proto, `TensorProto.DataType`). */
-export const elementTypes = { float: 1, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
+const elementTypes = { float: 1, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
 export type ElementType = keyof typeof elementTypes;
 
 /** A dimension: a length, or the name of one that is known when the graph runs. */
@@ -29,8 +29,8 @@ export interface ExternalData {
   readonly length: number;
 }
 
-/** An attribute: a text, whole numbers, or floating-point ones, which have to be told apart. */
-export type Attribute = string | readonly number[] | { readonly int: number } | { readonly float: number };
+/** An attribute: a text, a whole number, or a floating-point one, which have to be told apart. */
+export type Attribute = string | { readonly int: number } | { readonly float: number };
 
 export interface GraphNode {
   readonly type: string;
@@ -88,7 +88,7 @@ function writeNode(writer: BinaryWriter, { type, domain, inputs, outputs, attrib
 }
 
 /** `AttributeProto.AttributeType`. */
-const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3 } as const;
 
 function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): void {
   const type = (number: number) => writer.tag(20, WireType.Varint).int32(number);
@@ -99,12 +99,9 @@ function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): v
   } else if ("int" in value) {
     writer.tag(3, WireType.Varint).int64(value.int);
     type(attributeTypes.int);
-  } else if ("float" in value) {
+  } else {
     writer.tag(2, WireType.Bit32).float(value.float);
     type(attributeTypes.float);
-  } else {
-    for (const item of value) writer.tag(8, WireType.Varint).int64(item);
-    type(attributeTypes.ints);
   }
 }
 
