@@ -2,8 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { CreateCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
-import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
-import { checkPromptFits } from "./scheduler.ts";
+import { checkPromptFits, checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 
 /** What a completion goes on from. */
 export interface CompletionPrompt {

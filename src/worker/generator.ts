@@ -19,16 +19,11 @@ import {
   samplingOf,
 } from "./chat-sampling.ts";
 import { type ChatShape, createStructureCompiler, hasForm } from "./chat-structure.ts";
+import type { Generation, GenerationResult, GenerationTotals } from "./generation.ts";
 import { checkHeldLogprobs, createTokenTrail, type TokenTrail } from "./logprobs.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
-import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
-import {
-  checkPromptFits,
-  type Generation,
-  type GenerationResult,
-  type GenerationTotals,
-  type Scheduler,
-} from "./scheduler.ts";
+import { checkPromptFits, checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
+import type { Scheduler } from "./scheduler.ts";
 import { stopScanners } from "./stop-strings.ts";
 import { type ThinkingLimit, watchThinking } from "./thinking.ts";
 import { type ChoiceTotals, timingsOf, totalsOf, usageOf } from "./totals.ts";

@@ -1,7 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { CompletionUsageSchema, TimingsSchema } from "../../gen/loqui/v1/chat_pb.ts";
+import type { GenerationTotals } from "./generation.ts";
 import type { CallTotals } from "./method.ts";
-import type { GenerationTotals } from "./scheduler.ts";
 
 /** What a choice took, to its end or so far. */
 export interface ChoiceTotals {

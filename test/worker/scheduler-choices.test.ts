@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { LoquiError } from "../../src/errors.ts";
-import { createScheduler, type Generation, type Scheduler, type SchedulerLimits } from "../../src/worker/scheduler.ts";
+import type { Generation } from "../../src/worker/generation.ts";
+import { createScheduler, type Scheduler, type SchedulerLimits } from "../../src/worker/scheduler.ts";
 import { greedy } from "../support/sampling.ts";
 import { continuation, expected, FakeEngine, type FakeEngineOptions, withSeed } from "./fake-engine.ts";
 

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { LoquiError } from "../../src/errors.ts";
-import { createScheduler, type Generation } from "../../src/worker/scheduler.ts";
+import type { Generation } from "../../src/worker/generation.ts";
+import { createScheduler } from "../../src/worker/scheduler.ts";
 import { greedy } from "../support/sampling.ts";
 import { continuation, eog, FakeEngine, withSeed } from "./fake-engine.ts";
 

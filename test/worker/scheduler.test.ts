@@ -1,13 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
 import { GrammarDeadEnd, type TokenLogprobs } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
-import {
-  createScheduler,
-  type Generation,
-  type Scheduler,
-  type SchedulerLimits,
-  type Steering,
-} from "../../src/worker/scheduler.ts";
+import type { Generation, Steering } from "../../src/worker/generation.ts";
+import { createScheduler, type Scheduler, type SchedulerLimits } from "../../src/worker/scheduler.ts";
 import { greedy } from "../support/sampling.ts";
 import { continuation, eog, expected, FakeEngine, type FakeEngineOptions } from "./fake-engine.ts";
 
