@@ -99,7 +99,8 @@ async function answer(
 
 /** The frames of a call on their way out, in order. */
 interface Outbox {
-  add(frames: readonly Frame[]): void;
+  /** Frames, or what makes them when they leave. */
+  add(frames: readonly Frame[] | (() => readonly Frame[])): void;
   /** Sends what is left and these, the last ones. */
   close(frames: readonly Frame[]): void;
 }
@@ -109,10 +110,11 @@ const maxOutboxBytes = 16 * 1024 * 1024;
 
 /** `onFull` is told why nothing should be added any more. */
 function createOutbox(socket: Socket, pace: Pace, onFull: (reason: LoquiError) => void): Outbox {
-  let waiting: Frame[] = [];
+  let waiting: Parameters<Outbox["add"]>[0][] = [];
   let begun = false;
   function flush(): void {
-    if (waiting.length > 0 && !socket.destroyed) writeFrames(socket, waiting);
+    const frames = waiting.flatMap((part) => (typeof part === "function" ? part() : part));
+    if (frames.length > 0 && !socket.destroyed) writeFrames(socket, frames);
     waiting = [];
     if (socket.writableLength > maxOutboxBytes) {
       const message = `more than ${maxOutboxBytes} bytes of the answer wait to be read`;
@@ -126,10 +128,10 @@ function createOutbox(socket: Socket, pace: Pace, onFull: (reason: LoquiError) =
         else setImmediate(flush);
       }
       begun = true;
-      waiting.push(...frames);
+      waiting.push(frames);
     },
     close(frames) {
-      waiting.push(...frames);
+      waiting.push(frames);
       flush();
       socket.end();
     },
@@ -146,6 +148,7 @@ async function runMethod(outbox: Outbox, call: Call, methods: WorkerMethods, sig
     begun: (totals) =>
       outbox.add([{ kind: FrameKind.begun, payload: toBinary(BegunSchema, create(BegunSchema, totals)) }]),
     send: (...messages) => outbox.add(messages.map(messageFrame)),
+    sendComposed: (compose) => outbox.add(() => compose().map(messageFrame)),
   });
 }
 

@@ -164,6 +164,25 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
   };
 }
 
+/** Two neighbouring pieces of an answer as one; undefined where they are of different things, or carry log-probabilities. */
+export function joinPieces(piece: ChatPiece, next: ChatPiece): ChatPiece | undefined {
+  if (piece.logprobs !== undefined || next.logprobs !== undefined) return undefined;
+  const { delta: a = {} } = piece;
+  const { delta: b = {} } = next;
+  if (a.content !== undefined && b.content !== undefined) return { delta: { content: a.content + b.content } };
+  if (a.reasoningContent !== undefined && b.reasoningContent !== undefined) {
+    return { delta: { reasoningContent: a.reasoningContent + b.reasoningContent } };
+  }
+  const [call] = a.toolCalls ?? [];
+  const [nextCall] = b.toolCalls ?? [];
+  // A call's first piece, which has its name, stays alone, as OpenAI sends it.
+  if (call?.function === undefined || nextCall?.function === undefined) return undefined;
+  if (call.id !== undefined || call.index !== nextCall.index) return undefined;
+  const { index = 0 } = call;
+  const args = (call.function.arguments ?? "") + (nextCall.function.arguments ?? "");
+  return { delta: { toolCalls: [{ index, function: { arguments: args } }] } };
+}
+
 /** How reasoning is told from the answer; undefined where it stays in the content, tags and all. */
 export function separatingFormat(
   { reasoningFormat }: CreateChatCompletionRequest,

@@ -11,7 +11,7 @@ import {
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import { answerHead } from "./answer-head.ts";
-import { type ChatAnswer, type ChatPiece, createChatAnswer, separatingFormat } from "./chat-answer.ts";
+import { type ChatAnswer, type ChatPiece, createChatAnswer, joinPieces, separatingFormat } from "./chat-answer.ts";
 import { messageStart } from "./chat-output/harmony.ts";
 import type { ChatPrompts } from "./chat-prompt.ts";
 import type { SamplingDefaults } from "./chat-sampling.ts";
@@ -137,6 +137,7 @@ function chunkForms(common: MessageInitShape<typeof ChatCompletionChunkSchema>):
     opening: (index, extras) =>
       encode({ choices: [{ index, delta: { role: ChatRole.ASSISTANT, content: "" } }], ...extras }),
     delta: (index, piece, extras) => encode({ choices: [{ index, ...piece }], ...extras }),
+    join: joinPieces,
     nothing: (index, extras) => encode({ choices: [{ index, delta: {} }], ...extras }),
     end: (choice, extras) =>
       encode({ choices: [{ index: choice.index, delta: {}, finishReason: finishReasonOf(choice) }], ...extras }),

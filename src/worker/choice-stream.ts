@@ -24,6 +24,8 @@ export interface ChunkForms<Output, Delta> {
   /** What a choice begins with; nothing where absent. */
   opening?(index: number, extras: ChunkExtras): Uint8Array;
   delta(index: number, delta: Delta, extras: ChunkExtras): Uint8Array;
+  /** Two neighbouring deltas of a choice as one; undefined where they are of different things. */
+  join(delta: Delta, next: Delta): Delta | undefined;
   /** Nothing new, but extras. */
   nothing(index: number, extras: ChunkExtras): Uint8Array;
   /** Why a choice ended. The last one to end has the timings, where no usage follows. */
@@ -36,8 +38,10 @@ export interface ChunkForms<Output, Delta> {
  * Generates the choices of a request and sends them as they come, those of one
  * between those of others. A choice opens with its first token, so that what
  * goes wrong before the first of all is an error of the call; or with the
- * progress of its prompt, where that is asked for. Throws `invalid_request` for
- * a request for the usage so far that doesn't want the usage.
+ * progress of its prompt, where that is asked for. What comes while others wait
+ * to be sent joins them, but not where each token has something of its own to
+ * tell. Throws `invalid_request` for a request for the usage so far that doesn't
+ * want the usage.
  */
 export async function streamChoices<Output extends ChoiceOutput<Delta>, Delta>(
   prepared: PreparedGeneration,
@@ -65,6 +69,25 @@ export async function streamChoices<Output extends ChoiceOutput<Delta>, Delta>(
   };
   const chunks = (index: number, deltas: readonly Delta[], extras: ChunkExtras) =>
     deltas.map((delta) => forms.delta(index, delta, extras));
+  /** Deltas that wait to be sent, by their choices. */
+  const waiting = new Map<number, Delta[]>();
+  function deltasToSend(index: number): Delta[] {
+    const deltas = waiting.get(index) ?? [];
+    if (!waiting.has(index)) {
+      waiting.set(index, deltas);
+      call.sendComposed(() => {
+        waiting.delete(index);
+        return chunks(index, deltas, {});
+      });
+    }
+    return deltas;
+  }
+  function append(deltas: Delta[], next: Delta): void {
+    const last = deltas.at(-1);
+    const joined = last === undefined ? undefined : forms.join(last, next);
+    if (joined === undefined) deltas.push(next);
+    else deltas[deltas.length - 1] = joined;
+  }
   function endOf(choice: Choice<Output, Delta>, more: ChunkExtras = {}): Uint8Array[] {
     const extras = extrasOf(choice);
     return [
@@ -82,8 +105,11 @@ export async function streamChoices<Output extends ChoiceOutput<Delta>, Delta>(
       onDeltas(index, deltas, soFar) {
         if (opened.has(index) && deltas.length === 0) return;
         const extras = hasExtras ? extrasOf(soFar()) : {};
-        const messages = [...opening(index, extras), ...chunks(index, deltas, extras)];
-        if (messages.length > 0) call.send(...messages);
+        const first = opening(index, extras);
+        if (first.length > 0) call.send(...first);
+        if (deltas.length === 0) return;
+        if (hasExtras) call.send(...chunks(index, deltas, extras));
+        else for (const delta of deltas) append(deltasToSend(index), delta);
       },
       ...(request.returnProgress === true && {
         onPrompt(index, processed, soFar) {

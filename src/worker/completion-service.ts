@@ -192,6 +192,10 @@ function chunkForms(
   const encode = chunkEncoder(CreateCompletionResponseSchema, common);
   return {
     delta: (index, piece, extras) => encode({ choices: [{ index, ...piece }], ...extras }),
+    join: (piece, next) =>
+      piece.logprobs === undefined && next.logprobs === undefined
+        ? { text: (piece.text ?? "") + (next.text ?? "") }
+        : undefined,
     nothing: (index, extras) => encode({ choices: [{ index }], ...extras }),
     end: ({ index, result }, extras) =>
       encode({ choices: [{ index, finishReason: finishReasons[result.reason] }], ...extras }),

@@ -13,6 +13,8 @@ export interface WorkerCall {
    * held for it.
    */
   send(...messages: Uint8Array[]): void;
+  /** Like `send`, of the messages that `compose` makes when it is their turn to leave: it may join what came until then. */
+  sendComposed(compose: () => readonly Uint8Array[]): void;
 }
 
 /** What a complete generation took; see `loqui.worker.v1.Complete`. */

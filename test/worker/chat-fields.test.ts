@@ -21,7 +21,7 @@ beforeAll(async () => {
       unsure: { reply: ["yes"], logit: 2 },
     },
     {},
-    { small: { n_ctx: 64 } },
+    { small: { n_ctx: 64 }, plain: { stream_interval_ms: 0 } },
   );
 });
 afterAll(() => running[Symbol.asyncDispose]());

@@ -10,6 +10,7 @@ import { createTextDecoder, type TokenBytes } from "../../src/engines/llama/toke
 import { createCompletionMethods } from "../../src/worker/completion-service.ts";
 import { createGenerator } from "../../src/worker/generator.ts";
 import { createScheduler } from "../../src/worker/scheduler.ts";
+import { fakeCall } from "./fake-call.ts";
 import { eog, FakeEngine, withSeed } from "./fake-engine.ts";
 
 /** Tokens of one and of many characters, and of halves of some; the last are no text anywhere. */
@@ -143,10 +144,11 @@ test.each(Array.from({ length: 150 }, (_, index) => index + 1))("random completi
   const encoded = toBinary(CreateCompletionRequestSchema, create(CreateCompletionRequestSchema, request));
   async function call(name: string): Promise<CreateCompletionResponse[]> {
     const sent: Uint8Array[] = [];
-    const { signal } = new AbortController();
-    const send = (...messages: Uint8Array[]) => void sent.push(...messages);
     const method = methods.get(`loqui.v1.ChatService/${name}`);
-    const result = await method?.(encoded, { requestId: "r", tenant: "", signal, begun: () => {}, send });
+    const result = await method?.(
+      encoded,
+      fakeCall((message) => sent.push(message)),
+    );
     return [...sent, ...(result?.last ?? [])].map((message) => fromBinary(CreateCompletionResponseSchema, message));
   }
 

@@ -10,6 +10,7 @@ import { createChatMethods } from "../../src/worker/chat-service.ts";
 import { createCompletionMethods } from "../../src/worker/completion-service.ts";
 import { createGenerator } from "../../src/worker/generator.ts";
 import { createScheduler } from "../../src/worker/scheduler.ts";
+import { fakeCall } from "./fake-call.ts";
 import { FakeEngine } from "./fake-engine.ts";
 
 /** Two choices of so many tokens, each with 20 others, are above 500,000 log-probabilities. */
@@ -25,12 +26,13 @@ function setup() {
     ...createCompletionMethods({ engine, generator, fingerprint: "" }),
   ]);
   let messages = 0;
-  const signal = new AbortController().signal;
   const call = (name: string, request: Uint8Array) => {
     const method = methods.get(`loqui.v1.ChatService/${name}`);
     if (method === undefined) throw new Error("no method");
-    const send = () => void messages++;
-    return method(request, { requestId: "r", tenant: "", signal, begun: () => {}, send });
+    return method(
+      request,
+      fakeCall(() => messages++),
+    );
   };
   return { engine, scheduler, call, messages: () => messages };
 }

@@ -6,6 +6,7 @@ import { createChatPrompts } from "../../src/worker/chat-prompt.ts";
 import { createTokenizationMethods } from "../../src/worker/tokenization.ts";
 import { type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
 import { transports } from "../support/transports.ts";
+import { fakeCall } from "./fake-call.ts";
 import { FakeEngine } from "./fake-engine.ts";
 
 const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object", properties: {} } } }];
@@ -239,11 +240,14 @@ describe("calls take turns", () => {
       prompts: createChatPrompts(engine.info, undefined),
       maxWaiting,
     });
-    return (content: string, signal = new AbortController().signal) => {
+    return (content: string, signal?: AbortSignal) => {
       const method = methods.get("loqui.v1.ChatService/Tokenize");
       if (method === undefined) throw new Error("no method");
       const request = toBinary(input, create(input, { model: "m", content }));
-      return method(request, { requestId: "r", tenant: "", signal, begun: () => {}, send: () => {} });
+      return method(
+        request,
+        fakeCall(() => {}, signal),
+      );
     };
   };
   const call = tokenizing(1);
