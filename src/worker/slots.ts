@@ -36,8 +36,12 @@ export interface SlotPool {
 /**
  * Makes the pool. `take` prefers the slot with the longest common prefix, as
  * llama-server does, unless taking it would throw away more cells than it
- * keeps: then the least recently used slot is taken, into which the scheduler
+ * keeps: then one is taken that wasn't used for long, into which the scheduler
  * copies the prefix. Costs one comparison of tokens per slot and token.
+ *
+ * Of the less recently used half it takes one beside a busy one: llama.cpp
+ * decodes sequences together whose numbers are consecutive, and goes through
+ * all weights once more for each gap.
  */
 export function createSlotPool(sequences: number, contextLength: number): SlotPool {
   const all = Array.from(
@@ -63,6 +67,15 @@ export function createSlotPool(sequences: number, contextLength: number): SlotPo
     return best;
   }
 
+  function longUnused(slots: readonly Slot[]): Slot | undefined {
+    const busyNeighbours = ({ sequence }: Slot) =>
+      Number(all[sequence - 1]?.busy ?? false) + Number(all[sequence + 1]?.busy ?? false);
+    const byAge = slots.toSorted((a, b) => lastUse(a) - lastUse(b));
+    const older = byAge.slice(0, Math.ceil(byAge.length / 2));
+    // Sorting is stable: the oldest of those that are alike.
+    return older.toSorted((a, b) => busyNeighbours(b) - busyNeighbours(a))[0];
+  }
+
   return {
     all,
     get idle() {
@@ -74,7 +87,7 @@ export function createSlotPool(sequences: number, contextLength: number): SlotPo
       const slot =
         best !== undefined && (best.length * 2 >= best.slot.length || free.length === 1)
           ? best.slot
-          : leastRecentlyUsed(free.filter((candidate) => candidate !== best?.slot));
+          : longUnused(free.filter((candidate) => candidate !== best?.slot));
       if (slot === undefined) return undefined;
       slot.busy = true;
       idle -= 1;
@@ -104,11 +117,7 @@ export function heldPrefix(slot: Slot, prompt: Uint32Array, scope: string): numb
   return length;
 }
 
-function leastRecentlyUsed(slots: readonly Slot[]): Slot | undefined {
-  let oldest: Slot | undefined;
-  for (const slot of slots) {
-    if (slot.length === 0) return slot;
-    if (oldest === undefined || slot.usedAt < oldest.usedAt) oldest = slot;
-  }
-  return oldest;
+/** On the pool's clock; one that holds nothing is as good as never used. */
+function lastUse(slot: Slot): number {
+  return slot.length === 0 ? 0 : slot.usedAt;
 }
