@@ -289,10 +289,8 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       }
     }
     const ready = prompts.filter((prompt) => !waits(prompt, prompts));
-    const pieces = sharePieces(
-      ready.map(({ left }) => left),
-      promptBudget(generating, ready.length),
-    );
+    const lengths = ready.map(({ left }) => left);
+    const pieces = sharePieces(lengths, promptBudget(generating, lengths));
     let logitsLeft = promptLogits;
     for (const [index, { job, slot }] of ready.entries()) {
       const wantsLogits = wantsPromptLogits(job.generation);
@@ -320,12 +318,15 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   /**
    * Prompt tokens that the next batch may take. The gap that they put between
    * the tokens of those who generate is kept short, unless more are waiting for
-   * their first token: small batches cost them all, and the throughput.
+   * their first token: small batches cost them all, and the throughput. So does
+   * a small rest in a step of its own: up to a quarter more is taken with the last.
    */
-  function promptBudget(generating: number, prompts: number): number {
+  function promptBudget(generating: number, lengths: readonly number[]): number {
     if (generating === 0) return engine.batchSize;
     const pieceTokens = limits.pieceTokens ?? budget.tokens(generating);
-    return Math.min(pieceTokens * Math.max(1, Math.ceil(prompts / generating)), engine.batchSize - generating);
+    const most = pieceTokens * Math.max(1, Math.ceil(lengths.length / generating));
+    const all = lengths.reduce((sum, length) => sum + length, 0);
+    return Math.min(all <= most * 1.25 ? all : most, engine.batchSize - generating);
   }
 
   /**
