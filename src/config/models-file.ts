@@ -74,9 +74,9 @@ const parameters = z.strictObject({
   /**
    * The chunks of streams are sent together where they come faster than this, but
    * for the first and the last ones of each; 0 sends each at once. Nobody reads
-   * faster than 20 times a second.
+   * faster than a dozen times a second.
    */
-  stream_interval_ms: z.int().min(0).max(10_000).default(50),
+  stream_interval_ms: z.int().min(0).max(10_000).default(80),
   /** A Jinja template to use instead of the model's own. */
   chat_template: z.string().min(1).max(262_144).optional(),
 });

@@ -13,7 +13,7 @@ export interface TimedStep {
   readonly ms: number;
 }
 
-/** How long a step with a piece of a prompt should take. What it draws is sent up to 50 ms later besides. */
+/** How long a step with a piece of a prompt should take. What comes so seldom is sent at once. */
 const stepMs = 150;
 
 /** Fewer take hardly less time, as the weights are read for one token as for all, and each step has those that generate besides. */
