@@ -44,7 +44,7 @@ test("where even the smallest piece takes too long, it stays that", () => {
   step(0, 512);
   step(1, 0);
   for (let i = 0; i < 8; i++) step(1, budget.tokens(1));
-  expect(budget.tokens(1)).toBe(32);
+  expect(budget.tokens(1)).toBe(8);
 });
 
 test("nothing is known before a prompt was timed", () => {
