@@ -14,10 +14,7 @@ import { answerHead } from "./answer-head.ts";
 import { type ChatAnswer, type ChatPiece, createChatAnswer, joinPieces, separatingFormat } from "./chat-answer.ts";
 import { messageStart } from "./chat-output/harmony.ts";
 import type { ChatPrompts } from "./chat-prompt.ts";
-import type { SamplingDefaults } from "./chat-sampling.ts";
-import { hasForm } from "./chat-structure.ts";
 import { offeredCalls, offeredTools, withFunctionsAsTools } from "./chat-tools.ts";
-import { refuseUnsupported } from "./chat-unsupported.ts";
 import { type ChunkForms, chunkEncoder, streamChoices } from "./choice-stream.ts";
 import {
   type Choice,
@@ -27,7 +24,10 @@ import {
   type PreparedGeneration,
 } from "./generator.ts";
 import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
+import type { SamplingDefaults } from "./sampling.ts";
+import { hasForm } from "./structure.ts";
 import { cutReasoning, reasoningOf, thinkingLimit } from "./thinking.ts";
+import { refuseUnsupported } from "./unsupported.ts";
 
 export interface ChatServiceOptions {
   readonly generator: Generator;

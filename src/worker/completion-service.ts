@@ -10,7 +10,6 @@ import type { TokenEngine, TokenLogprobs } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import { answerHead } from "./answer-head.ts";
-import { refuseUnsupported } from "./chat-unsupported.ts";
 import { type ChunkForms, chunkEncoder, streamChoices } from "./choice-stream.ts";
 import { type CompletionPrompt, completionPrompts } from "./completion-prompts.ts";
 import {
@@ -30,6 +29,7 @@ import {
   type TokenTrail,
 } from "./logprobs.ts";
 import type { CallResult, WorkerCall, WorkerMethods } from "./method.ts";
+import { refuseUnsupported } from "./unsupported.ts";
 
 export interface CompletionServiceOptions {
   readonly engine: TokenEngine;

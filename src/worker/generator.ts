@@ -9,6 +9,10 @@ import {
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine, TokenLogprobs } from "../engines/token-engine.ts";
 import { isOptional } from "./answer-grammar.ts";
+import type { Generation, GenerationResult, GenerationTotals } from "./generation.ts";
+import { checkHeldLogprobs, createTokenTrail, type TokenTrail } from "./logprobs.ts";
+import type { CallTotals, WorkerCall } from "./method.ts";
+import { checkPromptFits, checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 import {
   checkEnds,
   checkMinTokens,
@@ -17,14 +21,10 @@ import {
   type SamplingContext,
   type SamplingDefaults,
   samplingOf,
-} from "./chat-sampling.ts";
-import { type ChatShape, createStructureCompiler, hasForm } from "./chat-structure.ts";
-import type { Generation, GenerationResult, GenerationTotals } from "./generation.ts";
-import { checkHeldLogprobs, createTokenTrail, type TokenTrail } from "./logprobs.ts";
-import type { CallTotals, WorkerCall } from "./method.ts";
-import { checkPromptFits, checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
+} from "./sampling.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { stopScanners } from "./stop-strings.ts";
+import { type ChatShape, createStructureCompiler, hasForm } from "./structure.ts";
 import { type ThinkingLimit, watchThinking } from "./thinking.ts";
 import { type ChoiceTotals, timingsOf, totalsOf, usageOf } from "./totals.ts";
 

@@ -1,7 +1,7 @@
 import type { ErrorKind } from "../errors.ts";
-import type { SamplingDefaults } from "./chat-sampling.ts";
 import type { Shown } from "./chat-template.ts";
 import type { Pulse } from "./pulse.ts";
+import type { SamplingDefaults } from "./sampling.ts";
 
 /** Name of the socket by which the parent shows that it lives, in the folder of the workers' sockets. */
 export const ownerSocket = "owner.sock";

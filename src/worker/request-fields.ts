@@ -64,7 +64,7 @@ const refused = (what?: string): Treatment => ({ kind: "refused", ...(what !== u
 const here = "request-fields";
 const effects = "worker/chat-fields";
 const sampling = "worker/chat-request";
-const structure = "worker/chat-structure";
+const structure = "worker/structure";
 const tokens = "worker/tokenization";
 const template = "worker/chat-template";
 const toolCalls = "worker/chat-tools";
@@ -170,7 +170,7 @@ const completion: FieldTable<CreateCompletionRequest> = {
  * Every field of a request for an answer and of the messages in it, by the
  * message's name. `x-loqui-ignored` and docs/request-fields.md come from here,
  * and test/request-fields.test.ts asks a server whether it is true. What is
- * refused, chat-unsupported.ts and chat-messages.ts refuse.
+ * refused, unsupported.ts and chat-messages.ts refuse.
  */
 export const requestFields = new Map<string, FieldTable>(
   Object.entries({

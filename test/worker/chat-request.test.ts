@@ -7,8 +7,8 @@ import {
   ToolChoiceMode,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../../src/errors.ts";
-import { samplingOf } from "../../src/worker/chat-sampling.ts";
-import { refuseUnsupported } from "../../src/worker/chat-unsupported.ts";
+import { samplingOf } from "../../src/worker/sampling.ts";
+import { refuseUnsupported } from "../../src/worker/unsupported.ts";
 
 type Init = MessageInitShape<typeof CreateChatCompletionRequestSchema>;
 const request = (init: Init) => create(CreateChatCompletionRequestSchema, { model: "m", ...init });
