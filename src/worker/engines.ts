@@ -1,3 +1,4 @@
+import type { PairEngine } from "../engines/pair-engine.ts";
 import type { TextEngine } from "../engines/text-engine.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
@@ -9,6 +10,8 @@ interface Runtime {
   openTokens?(model: WorkerModel): Promise<TokenEngine>;
   /** Opens a model that turns texts into vectors; undefined where the runtime has none. */
   openTexts?(model: WorkerModel): Promise<TextEngine>;
+  /** Opens a model that scores pairs of texts; undefined where the runtime has none. */
+  openPairs?(model: WorkerModel): Promise<PairEngine>;
   /** What the environment of its process must hold before it starts. */
   environment(): Promise<Record<string, string>>;
 }
@@ -46,9 +49,10 @@ function runtimeOf({ engine, id }: WorkerModel): Runtime {
   throw new LoquiError("model_unavailable", `the model ${id} needs the engine ${engine}, which is not there yet`);
 }
 
-/** Whether a model turns texts into vectors; else it generates. */
-export function embeds({ type }: WorkerModel): boolean {
-  return type === "embedding";
+/** What a model does: makes vectors of texts, scores pairs of them, or else generates. */
+export function taskOf({ type }: WorkerModel): "texts" | "pairs" | "tokens" {
+  if (type === "embedding") return "texts";
+  return type === "rerank" ? "pairs" : "tokens";
 }
 
 /** Loads a model that generates. Throws `model_unavailable` where there is no such runtime or it can't. */
@@ -61,10 +65,16 @@ export async function openTextEngine(model: WorkerModel): Promise<TextEngine> {
   return (await runtimeOf(model).openTexts?.(model)) ?? unfit(model);
 }
 
+/** Loads a model that scores pairs of texts. Throws as {@link openTokenEngine}. */
+export async function openPairEngine(model: WorkerModel): Promise<PairEngine> {
+  return (await runtimeOf(model).openPairs?.(model)) ?? unfit(model);
+}
+
 /** The environment variables that the process of a model needs from its start. Throws as {@link openTokenEngine}. */
 export async function engineEnvironment(model: WorkerModel): Promise<Record<string, string>> {
-  const { openTexts, openTokens, environment } = runtimeOf(model);
-  if ((embeds(model) ? openTexts : openTokens) === undefined) unfit(model);
+  const { openTexts, openPairs, openTokens, environment } = runtimeOf(model);
+  const open = { texts: openTexts, pairs: openPairs, tokens: openTokens }[taskOf(model)];
+  if (open === undefined) unfit(model);
   return environment();
 }
 

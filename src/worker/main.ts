@@ -23,7 +23,7 @@ import { createChatPrompts } from "./chat-prompt.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { createCompletionMethods } from "./completion-service.ts";
 import { createEmbeddingMethods } from "./embedding-service.ts";
-import { embeds, openTextEngine, openTokenEngine } from "./engines.ts";
+import { openTextEngine, openTokenEngine, taskOf } from "./engines.ts";
 import { createGenerator } from "./generator.ts";
 import {
   ownerSocket,
@@ -90,7 +90,7 @@ interface Served {
 
 async function serve(config: WorkerConfig, path: string): Promise<Served> {
   const { model, limits, logContent } = config;
-  const served = await (embeds(model) ? serveTexts(config) : serveTokens(config));
+  const served = await (taskOf(model) === "texts" ? serveTexts(config) : serveTokens(config));
   const complain: Complain = (where, error) => console.error(`${where}: ${traceLine(error, logContent)}`);
   const pace = createPace(limits.streamIntervalMs);
   const server = createServer((socket) => answerCall(socket, served.methods, pace, work, complain));
