@@ -7,7 +7,8 @@ import {
   FinishReason,
   type TimingsSchema,
 } from "../../gen/loqui/v1/chat_pb.ts";
-import type { TokenEngine, TokenLogprobs } from "../engines/token-engine.ts";
+import { GrammarDeadEnd, type TokenEngine, type TokenLogprobs } from "../engines/token-engine.ts";
+import { LoquiError } from "../errors.ts";
 import { isOptional } from "./answer-grammar.ts";
 import type { Generation, GenerationResult, GenerationTotals } from "./generation.ts";
 import { checkHeldLogprobs, createTokenTrail, type TokenTrail } from "./logprobs.ts";
@@ -24,7 +25,7 @@ import {
 } from "./sampling.ts";
 import type { Scheduler } from "./scheduler.ts";
 import { stopScanners } from "./stop-strings.ts";
-import { type ChatShape, createStructureCompiler, hasForm } from "./structure.ts";
+import { type ChatShape, createStructureCompiler, grammarParam, hasForm } from "./structure.ts";
 import { type ThinkingLimit, watchThinking } from "./thinking.ts";
 import { type ChoiceTotals, timingsOf, totalsOf, usageOf } from "./totals.ts";
 
@@ -259,7 +260,13 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
           }
 
           const prompts = options.prompts.flatMap((prompt) => new Array<Uint32Array>(options.choices).fill(prompt));
-          await scheduler.runAll(prompts.map(generation), call.signal);
+          try {
+            await scheduler.runAll(prompts.map(generation), call.signal);
+          } catch (error) {
+            if (!(error instanceof GrammarDeadEnd)) throw error;
+            const param = grammarParam(request);
+            throw new LoquiError("invalid_request", `${param}: ${error.message}`, { param });
+          }
           return {
             choices,
             usage: usageOf(choices, options.choices),

@@ -64,6 +64,11 @@ export function hasForm(request: GenerationRequest): boolean {
   return formOf(request) !== undefined;
 }
 
+/** The field that the grammar of a request's answer comes from. */
+export function grammarParam(request: GenerationRequest): string {
+  return formOf(request)?.param ?? "tools";
+}
+
 /** The form that a request asks for; `invalid_request` for a second one. */
 function formOf(request: GenerationRequest): Form | undefined {
   const [form, other] = formsOf(request);

@@ -34,6 +34,27 @@ const contentOf = async (more: object) => {
   return choices[0]?.message.content ?? "";
 };
 
+test("a grammar that can't go on is the client's fault, and its field is named", async () => {
+  const { tokens } = (await (
+    await fetch(`${running.url}/tokenize`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ model: "stubborn", content: "b" }),
+    })
+  ).json()) as { tokens: [number] };
+  const banned = { logit_bias: { [tokens[0]]: -100 } };
+  const grammar = 'root ::= "ab"';
+  await expect(ask({ ...banned, grammar })).rejects.toMatchObject({ status: 400, param: "grammar" });
+  const call = ask({
+    ...banned,
+    tool_choice: "required",
+    tools: [{ type: "function", function: { name: "b", parameters: { type: "object" } } }],
+  });
+  await expect(call).rejects.toMatchObject({ status: 400, param: "tools" });
+  // Nobody else is harmed.
+  expect(await contentOf({ grammar })).toBe("ab");
+});
+
 test("gRPC: a schema that is no JSON is the client's fault", async () => {
   const grpc = createClient(ChatService, createGrpcTransport({ baseUrl: running.url }));
   const messages = [{ role: ChatRole.USER, content: { content: { case: "text" as const, value: "Go" } } }];
