@@ -1,6 +1,8 @@
 import { bert, roberta } from "./architectures/bert.ts";
 import { distilbert } from "./architectures/distilbert.ts";
 import type { Architecture, Encoder } from "./architectures/encoder.ts";
+import { modernbert } from "./architectures/modernbert.ts";
+import { mpnet } from "./architectures/mpnet.ts";
 import { fieldsOf, unusable } from "./checkpoint.ts";
 
 /** The encoders that can be built, by the `model_type` of their config.json. */
@@ -8,6 +10,8 @@ const architectures: Readonly<Record<string, Architecture>> = {
   bert,
   camembert: roberta,
   distilbert,
+  modernbert,
+  mpnet,
   roberta,
   "xlm-roberta": roberta,
 };

@@ -24,6 +24,12 @@ export interface Weights {
   weight(name: string, shape: readonly number[]): Value;
 }
 
+/** Cosines and sines of angles, each `[tokens, frequencies]`. */
+export interface Rotations {
+  readonly cosines: Value;
+  readonly sines: Value;
+}
+
 /** Builds a graph; each method adds a node to it. */
 export interface GraphBuilder {
   input<T extends ElementType>(name: string, type: T, shape: readonly Dimension[]): Value<T>;
@@ -39,6 +45,11 @@ export interface GraphBuilder {
   linear(x: Value, weight: Value, bias: Value | undefined): Value;
   matMul(a: Value, b: Value): Value;
   add(a: Value, b: Value): Value;
+  multiply(a: Value, b: Value): Value;
+  /** Equal parts of the last axis. */
+  split(x: Value, parts: number): readonly Value[];
+  /** Without `beta` nothing is added. */
+  layerNorm(x: Value, gamma: Value, beta: Value | undefined, epsilon: number): Value;
   /** Of the sum of both inputs. */
   skipLayerNorm(x: Value, skip: Value, gamma: Value, beta: Value, epsilon: number): Value;
   reshape(x: Value, shape: readonly number[]): Value;
@@ -47,8 +58,27 @@ export interface GraphBuilder {
   /** Rows scaled to length 1. */
   normalize(x: Value): Value;
   activation(x: Value, name: string): Value;
-  /** `q`, `k`, `v`: rows of sequences, padded to one length; `lengths` says how many keys of each count. */
-  attention(q: Value, k: Value, v: Value, lengths: Value<"int32">, heads: number): Value;
+  /**
+   * Rotary position embedding (Su et al. 2021), the halves of each head rotated
+   * against each other: `x` is `[tokens, heads * headSize]`, `angles` the
+   * {@link rotations} of those tokens, of `headSize / 2` frequencies.
+   */
+  rotate(x: Value, angles: Rotations): Value;
+  /** The angles at `positions` (`[tokens]`), of these frequencies in radians. */
+  rotations(positions: Value<"int32">, frequencies: readonly number[]): Rotations;
+  /**
+   * Biases of attention by distance, `[1, heads, longest, longest]`: the row of
+   * `table` (`[rows, heads]`) that `rowAt` says for how many tokens the key comes
+   * after the query (negative before it). At `±furthest` and beyond it is asked for that alone.
+   */
+  distanceBias(table: Value, padded: Value<"int32">, furthest: number, rowAt: (distance: number) => number): Value;
+  /** Constants as float32. */
+  floats(data: readonly number[], shape: readonly number[]): Value;
+  /**
+   * `q`, `k`, `v`: rows of sequences, padded to one length; `lengths` says how many keys of each count. `bias` is
+   * added to the products of queries and keys, `[1, heads or 1, longest, longest]`.
+   */
+  attention(q: Value, k: Value, v: Value, lengths: Value<"int32">, heads: number, bias?: Value): Value;
 
   /** The graph as an ONNX model whose weights lie in files of `folder`, which the session has to be told. */
   encode(folder: string): Promise<Uint8Array<ArrayBuffer>>;
@@ -115,12 +145,27 @@ export function createGraphBuilder(): GraphBuilder {
     };
   }
 
-  function ints(list: readonly number[]): Value<"int64"> {
+  function constant<T extends ElementType>(type: T, data: Uint8Array, shape: readonly number[]): Value<T> {
     values += 1;
     const name = `v${values}`;
-    const data = new Uint8Array(BigInt64Array.from(list.map(BigInt)).buffer);
-    constants.push({ name, type: "int64", shape: [list.length], data });
-    return name as Value<"int64">;
+    constants.push({ name, type, shape, data });
+    return name as Value<T>;
+  }
+
+  function floats(data: readonly number[], shape: readonly number[]): Value {
+    return constant("float", new Uint8Array(Float32Array.from(data).buffer), shape);
+  }
+
+  function ints(list: readonly number[], shape: readonly number[] = [list.length]): Value<"int64"> {
+    return constant("int64", new Uint8Array(BigInt64Array.from(list.map(BigInt)).buffer), shape);
+  }
+
+  /** Of every place in rows of one length to each, the first ones': `[longest, longest]`. */
+  function distances(padded: Value<"int32">): Value<"int64"> {
+    const longest = node<"int64">("Shape", [padded], { start: { int: 1 } });
+    const scalar = node<"int64">("Squeeze", [longest]);
+    const places = node<"int64">("Range", [ints([0], []), scalar, ints([1], [])]);
+    return node("Sub", [node("Unsqueeze", [places, ints([0])]), node("Unsqueeze", [places, ints([1])])]);
   }
 
   return {
@@ -140,6 +185,16 @@ export function createGraphBuilder(): GraphBuilder {
       node("Gemm", bias === undefined ? [x, weight] : [x, weight, bias], { transB: { int: 1 } }),
     matMul: (a, b) => node("MatMul", [a, b]),
     add: (a, b) => node("Add", [a, b]),
+    multiply: (a, b) => node("Mul", [a, b]),
+    split(x, parts) {
+      const names = Array.from({ length: parts }, (_, part) => `v${values + part + 1}`);
+      values += parts;
+      const attributes = { axis: { int: -1 }, num_outputs: { int: parts } };
+      nodes.push({ type: "Split", domain: "", inputs: [x], outputs: names, attributes });
+      return names as Value[];
+    },
+    layerNorm: (x, gamma, beta, epsilon) =>
+      node("LayerNormalization", beta === undefined ? [x, gamma] : [x, gamma, beta], { epsilon: { float: epsilon } }),
     skipLayerNorm: (x, skip, gamma, beta, epsilon) =>
       node("SkipLayerNormalization", [x, skip, gamma, beta], { epsilon: { float: epsilon } }, "com.microsoft"),
     reshape: (x, shape) => node("Reshape", [x, ints(shape)]),
@@ -152,8 +207,33 @@ export function createGraphBuilder(): GraphBuilder {
       const { type, approximate } = activation;
       return node(type, [x], approximate === undefined ? {} : { approximate });
     },
-    attention: (q, k, v, lengths, heads) =>
-      node("MultiHeadAttention", [q, k, v, "", lengths], { num_heads: { int: heads } }, "com.microsoft"),
+    rotations(positions, frequencies) {
+      const places = node("Unsqueeze", [node("Cast", [positions], { to: { int: 1 } }), ints([1])]);
+      const angles = node("Mul", [places, floats(frequencies, [1, frequencies.length])]);
+      return { cosines: node("Cos", [angles]), sines: node("Sin", [angles]) };
+    },
+    rotate(x, { cosines, sines }) {
+      // One sequence, whose first token has the first row of the tables: they are in the tokens' order already.
+      const sequence = node("Unsqueeze", [x, ints([0])]);
+      const rotated = node("RotaryEmbedding", [sequence, ints([0]), cosines, sines], {}, "com.microsoft");
+      return node("Squeeze", [rotated, ints([0])]);
+    },
+    distanceBias(table, padded, furthest, rowAt) {
+      const rows = Array.from({ length: 2 * furthest + 1 }, (_, at) => rowAt(at - furthest));
+      const clipped = node("Clip", [distances(padded), ints([-furthest], []), ints([furthest], [])]);
+      const at = node("Add", [clipped, ints([furthest], [])]);
+      const byDistance = node("Gather", [table, ints(rows)], { axis: { int: 0 } });
+      const biases = node("Gather", [byDistance, at], { axis: { int: 0 } });
+      return node("Unsqueeze", [node("Transpose", [biases], { perm: { ints: [2, 0, 1] } }), ints([0])]);
+    },
+    floats,
+    attention: (q, k, v, lengths, heads, bias) =>
+      node(
+        "MultiHeadAttention",
+        bias === undefined ? [q, k, v, "", lengths] : [q, k, v, "", lengths, bias],
+        { num_heads: { int: heads } },
+        "com.microsoft",
+      ),
 
     async encode(folder) {
       let copied = 0;

@@ -29,8 +29,12 @@ export interface ExternalData {
   readonly length: number;
 }
 
-/** An attribute: a text, a whole number, or a floating-point one, which have to be told apart. */
-export type Attribute = string | { readonly int: number } | { readonly float: number };
+/** An attribute: a text, whole numbers, or a floating-point one, which have to be told apart. */
+export type Attribute =
+  | string
+  | { readonly int: number }
+  | { readonly ints: readonly number[] }
+  | { readonly float: number };
 
 export interface GraphNode {
   readonly type: string;
@@ -88,7 +92,7 @@ function writeNode(writer: BinaryWriter, { type, domain, inputs, outputs, attrib
 }
 
 /** `AttributeProto.AttributeType`. */
-const attributeTypes = { float: 1, int: 2, string: 3 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
 
 function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): void {
   const type = (number: number) => writer.tag(20, WireType.Varint).int32(number);
@@ -99,6 +103,9 @@ function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): v
   } else if ("int" in value) {
     writer.tag(3, WireType.Varint).int64(value.int);
     type(attributeTypes.int);
+  } else if ("ints" in value) {
+    for (const int of value.ints) writer.tag(8, WireType.Varint).int64(int);
+    type(attributeTypes.ints);
   } else {
     writer.tag(2, WireType.Bit32).float(value.float);
     type(attributeTypes.float);

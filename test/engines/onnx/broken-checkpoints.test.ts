@@ -120,6 +120,56 @@ it.each<[string, string, (json: Record<string, unknown>) => unknown, string]>([
   expect(error).toMatchObject({ kind: "model_unavailable", message: expect.stringContaining(message) });
 });
 
+it.each<[string, string, (json: Record<string, unknown>) => unknown, string]>([
+  ["modernbert", "angles for longer texts", (json) => ({ ...json, rope_scaling: {} }), "rope_scaling is not supported"],
+  [
+    "modernbert",
+    "other angles",
+    (json) => ({ ...json, rope_parameters: { full_attention: { rope_type: "yarn" } } }),
+    "rope_type yarn is not supported",
+  ],
+  [
+    "modernbert",
+    "a layer of another kind",
+    (json) => ({ ...json, layer_types: Array(4).fill("linear_attention") }),
+    "layer_types is not a list of 4, each one of full_attention, sliding_attention",
+  ],
+  [
+    "modernbert",
+    "heads of an odd size",
+    (json) => ({ ...json, num_attention_heads: 16 }),
+    "16 heads don't divide hidden_size 16 into even parts",
+  ],
+  [
+    "mpnet",
+    "fewer distances",
+    (json) => ({ ...json, relative_attention_num_buckets: 16 }),
+    "relative_attention_num_buckets is not a whole number from 32",
+  ],
+])("refuses of %s %s", async (name, _, edit, message) => {
+  rmSync(join(folder, "model"), { recursive: true });
+  linkCheckpoint(join(folder, "model"), name, "mean");
+  change("config.json", edit);
+  const error = await open().catch((caught: unknown) => caught);
+  expect(error).toMatchObject({ kind: "model_unavailable", message: expect.stringContaining(message) });
+});
+
+it("reads what ModernBERT's configurations said before 2026", async () => {
+  const model = join(folder, "model");
+  const vectors = async () => {
+    await using engine = await open();
+    return await engine.embed([engine.tokenize("the quick brown fox jumps over the lazy dog", "end")]);
+  };
+  rmSync(model, { recursive: true });
+  linkCheckpoint(model, "modernbert", "mean");
+  const expected = await vectors();
+  const old = { global_attn_every_n_layers: 3, global_rope_theta: 160_000.0, local_rope_theta: 10_000.0 };
+  change("config.json", ({ layer_types, rope_parameters, ...json }) => ({ ...json, ...old }));
+  expect(await vectors()).toEqual(expected);
+  change("config.json", (json) => ({ ...json, local_rope_theta: 160_000.0 }));
+  expect(await vectors()).not.toEqual(expected);
+});
+
 it("refuses a folder without weights, and one without anything", async () => {
   rmSync(join(folder, "model", "model.safetensors"));
   await expect(open()).rejects.toThrow("model.safetensors is missing");

@@ -16,7 +16,7 @@ interface Reference {
   >;
 }
 
-const cases = ["bert", "distilbert", "xlm-roberta"].flatMap((name) => {
+const cases = ["bert", "distilbert", "modernbert", "mpnet", "xlm-roberta"].flatMap((name) => {
   const reference = JSON.parse(readFileSync(join(fixtures, name, "reference.json"), "utf8")) as Reference;
   return Object.entries(reference.layouts).map(([layout, { step, width, vectors }]) => {
     const bytes = Buffer.from(vectors, "base64");

@@ -64,7 +64,10 @@ export interface LayerShape {
   readonly epsilon: number;
 }
 
-/** A layer as in "Attention Is All You Need" and BERT: attention and feed-forward, each with a norm after its sum. */
+/**
+ * A layer as in "Attention Is All You Need" and BERT: attention and feed-forward,
+ * each with a norm after its sum. `bias` is as {@link GraphBuilder.attention} has it.
+ */
 export function postNormLayer(
   graph: GraphBuilder,
   weights: Weights,
@@ -72,6 +75,7 @@ export function postNormLayer(
   x: Value,
   names: LayerNames,
   { hiddenSize, intermediateSize, heads, activation, epsilon }: LayerShape,
+  bias?: Value,
 ): Value {
   const linear = (from: Value, name: string, inputs: number, outputs: number) =>
     graph.linear(from, weights.weight(`${name}.weight`, [outputs, inputs]), weights.weight(`${name}.bias`, [outputs]));
@@ -82,6 +86,7 @@ export function postNormLayer(
     projected(names.value),
     tokens.lengths,
     heads,
+    bias,
   );
   const packed = graph.gather(graph.reshape(attended, [-1, hiddenSize]), tokens.packed);
   const attention = linear(packed, names.attentionOutput, hiddenSize, hiddenSize);

@@ -5,9 +5,10 @@ sentence-transformers as it would be published. From the root of the repository,
 in a Python 3.11 environment of your own, without network:
 
     pip install -r test/engines/onnx/reference/requirements.txt
-    python test/engines/onnx/reference/make.py
+    python test/engines/onnx/reference/make.py [NAME...]
 
-It writes test/engines/onnx/fixtures/: `texts.json`, and a folder for each
+With names it makes those checkpoints only; the trainers of tokenizers break ties
+by chance, so that each time other vocabularies come out. It writes test/engines/onnx/fixtures/: `texts.json`, and a folder for each
 checkpoint with `reference.json`: the token ids of all texts as
 sentence-transformers gives them to the model (cut at the end), and the vectors
 that come out of every one or of each `step`th, little-endian float32 in base64,
@@ -18,17 +19,22 @@ import base64
 import json
 import random
 import shutil
+import sys
 from pathlib import Path
 
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    ModernBertConfig,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedTokenizerFast,
     XLMRobertaConfig,
     XLMRobertaModel,
@@ -70,21 +76,45 @@ def texts():
     return made
 
 
-def word_piece():
-    """As bert-base-uncased."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=100))
+def word_piece(pad="[PAD]", unk="[UNK]", cls="[CLS]", sep="[SEP]", mask="[MASK]"):
+    """As bert-base-uncased; with other names as all-mpnet-base-v2."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token=unk, max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    special = [pad, unk, cls, sep, mask] if pad == "[PAD]" else [cls, pad, sep, unk, mask]
     trainer = trainers.WordPieceTrainer(vocab_size=420, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator([" ".join(PLAIN)] + SPECIAL, trainer)
     ids = {name: tokenizer.token_to_id(name) for name in special}
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[("[CLS]", ids["[CLS]"]), ("[SEP]", ids["[SEP]"])],
+        single=f"{cls} $A {sep}",
+        pair=f"{cls} $A {sep} $B:1 {sep}:1" if pad == "[PAD]" else f"{cls} $A {sep} {sep} $B {sep}",
+        special_tokens=[(cls, ids[cls]), (sep, ids[sep])],
     )
     tokenizer.decoder = decoders.WordPiece()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=CONTEXT, pad_token=pad, unk_token=unk,
+        cls_token=cls, sep_token=sep, mask_token=mask,
+    )
+
+
+def byte_bpe():
+    """As ModernBERT-base: GPT-NeoX's, with runs of spaces as tokens of their own."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=420, special_tokens=special, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator([" ".join(PLAIN)] * 3 + SPECIAL, trainer)
+    tokenizer.add_tokens([AddedToken("    ", normalized=True), AddedToken("  ", normalized=True)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")],
+    )
+    tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, model_max_length=CONTEXT, pad_token="[PAD]", unk_token="[UNK]",
         cls_token="[CLS]", sep_token="[SEP]", mask_token="[MASK]",
@@ -144,6 +174,19 @@ def encoders():
         add_pooling_layer=False,
     )
     yield "xlm-roberta", roberta.to(torch.float16), tokens, {}
+    tokens = word_piece("<pad>", "[UNK]", "<s>", "</s>", "<mask>")
+    mpnet = MPNetModel(
+        MPNetConfig(vocab_size=len(tokens), max_position_embeddings=CONTEXT + 2, **common), add_pooling_layer=False
+    )
+    yield "mpnet", mpnet, tokens, {}
+    tokens = byte_bpe()
+    # A window that texts go beyond, and layers of both kinds.
+    modernbert = ModernBertModel(
+        ModernBertConfig(vocab_size=len(tokens), max_position_embeddings=CONTEXT, num_hidden_layers=4,
+                         num_attention_heads=2, hidden_size=HIDDEN, intermediate_size=24, local_attention=8,
+                         pad_token_id=3, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2)
+    )
+    yield "modernbert", modernbert.to(torch.bfloat16), tokens, {}
 
 
 def layouts(name):
@@ -167,13 +210,15 @@ def base64_of(vectors):
 
 def main():
     torch.set_num_threads(1)
-    shutil.rmtree(OUT, ignore_errors=True)
-    OUT.mkdir(parents=True)
+    OUT.mkdir(parents=True, exist_ok=True)
     every = texts()
     (OUT / "texts.json").write_text(json.dumps(every, ensure_ascii=True, indent=0) + "\n")
     for seed, (name, model, tokenizer, saving) in enumerate(encoders()):
-        randomize(model, seed)
         folder = OUT / name
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        randomize(model, seed)
         model.eval().save_pretrained(folder, **saving)
         tokenizer.save_pretrained(folder)
         encoder = Transformer(str(folder), model_kwargs={"dtype": torch.float32})
