@@ -1,8 +1,10 @@
 import { bert, roberta } from "./architectures/bert.ts";
 import { distilbert } from "./architectures/distilbert.ts";
 import type { Architecture, Encoder } from "./architectures/encoder.ts";
+import { gemma3 } from "./architectures/gemma3.ts";
 import { modernbert } from "./architectures/modernbert.ts";
 import { mpnet } from "./architectures/mpnet.ts";
+import { qwen3 } from "./architectures/qwen3.ts";
 import { fieldsOf, unusable } from "./checkpoint.ts";
 
 /** The encoders that can be built, by the `model_type` of their config.json. */
@@ -10,8 +12,10 @@ const architectures: Readonly<Record<string, Architecture>> = {
   bert,
   camembert: roberta,
   distilbert,
+  gemma3_text: gemma3,
   modernbert,
   mpnet,
+  qwen3,
   roberta,
   "xlm-roberta": roberta,
 };

@@ -22,6 +22,26 @@ export interface Weights {
    * where it is missing or has another shape than the configuration says.
    */
   weight(name: string, shape: readonly number[]): Value;
+  /**
+   * Rows of a tensor, as float32. Only these are converted: a large table stays as
+   * it is stored. Throws as {@link weight} does.
+   */
+  rows(name: string, shape: readonly number[], indices: Value<"int32">): Value;
+}
+
+/** What {@link GraphBuilder.groupedAttention} attends to, and how. */
+export interface GroupedAttention {
+  readonly heads: number;
+  /** Heads of keys and values; each serves `heads / keyValueHeads` neighbours. */
+  readonly keyValueHeads: number;
+  /** What the products of queries and keys are multiplied with. */
+  readonly scale: number;
+  /** Whether keys after the query are not seen. */
+  readonly causal: boolean;
+  /** Keys that a query sees, its own and those before it; all where undefined. For causal attention. */
+  readonly window: number | undefined;
+  /** As {@link GraphBuilder.attention} has it. */
+  readonly bias: Value | undefined;
 }
 
 /** Cosines and sines of angles, each `[tokens, frequencies]`. */
@@ -52,6 +72,10 @@ export interface GraphBuilder {
   layerNorm(x: Value, gamma: Value, beta: Value | undefined, epsilon: number): Value;
   /** Of the sum of both inputs. */
   skipLayerNorm(x: Value, skip: Value, gamma: Value, beta: Value, epsilon: number): Value;
+  /** Divided by the root of the mean square of the last axis, times `gamma`. */
+  rmsNorm(x: Value, gamma: Value, epsilon: number): Value;
+  /** The sum of both inputs, and its {@link rmsNorm}. */
+  skipRmsNorm(x: Value, skip: Value, gamma: Value, epsilon: number): { readonly normed: Value; readonly sum: Value };
   reshape(x: Value, shape: readonly number[]): Value;
   concat(values: readonly Value[], axis: number): Value;
   maxOver(x: Value, axis: number): Value;
@@ -79,17 +103,29 @@ export interface GraphBuilder {
    * added to the products of queries and keys, `[1, heads or 1, longest, longest]`.
    */
   attention(q: Value, k: Value, v: Value, lengths: Value<"int32">, heads: number, bias?: Value): Value;
+  /**
+   * {@link attention} with fewer heads of keys and values, of all or of what is
+   * before. Heads have a multiple of 8 numbers. Causal, its memory grows with the
+   * length, else with its square.
+   */
+  groupedAttention(q: Value, k: Value, v: Value, lengths: Value<"int32">, options: GroupedAttention): Value;
 
   /** The graph as an ONNX model whose weights lie in files of `folder`, which the session has to be told. */
   encode(folder: string): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+type Attributes = Readonly<Record<string, Attribute>>;
+
 /** Activation functions by the names that configurations have for them (transformers, `ACT2FN`). */
-const activations: Readonly<Record<string, { readonly type: string; readonly approximate?: string }>> = {
-  gelu: { type: "Gelu", approximate: "none" },
-  gelu_new: { type: "Gelu", approximate: "tanh" },
-  gelu_pytorch_tanh: { type: "Gelu", approximate: "tanh" },
+const activations: Readonly<
+  Record<string, { readonly type: string; readonly domain?: "com.microsoft"; readonly attributes?: Attributes }>
+> = {
+  gelu: { type: "Gelu", attributes: { approximate: "none" } },
+  gelu_new: { type: "Gelu", attributes: { approximate: "tanh" } },
+  gelu_pytorch_tanh: { type: "Gelu", attributes: { approximate: "tanh" } },
   relu: { type: "Relu" },
+  // x · sigmoid(x)
+  silu: { type: "QuickGelu", domain: "com.microsoft", attributes: { alpha: { float: 1 } } },
   tanh: { type: "Tanh" },
   sigmoid: { type: "Sigmoid" },
 };
@@ -106,7 +142,7 @@ export function createGraphBuilder(): GraphBuilder {
   const nodes: GraphNode[] = [];
   const inputs: GraphValue[] = [];
   const outputs: GraphValue[] = [];
-  const stored: { readonly name: string; readonly tensor: StoredTensor }[] = [];
+  const stored = new Map<string, StoredTensor>();
   const constants: Initializer[] = [];
   const known = new Map<string, Value>();
   let values = 0;
@@ -114,7 +150,7 @@ export function createGraphBuilder(): GraphBuilder {
   function node<T extends ElementType = "float">(
     type: string,
     from: readonly string[],
-    attributes: Readonly<Record<string, Attribute>> = {},
+    attributes: Attributes = {},
     domain: keyof typeof opsets = "",
   ): Value<T> {
     values += 1;
@@ -124,23 +160,34 @@ export function createGraphBuilder(): GraphBuilder {
   }
 
   function weights(tensors: StoredTensors, part: string): Weights {
+    /** The type that it is stored as; the initializer has the name with `part` before it. */
+    function stores(name: string, shape: readonly number[]): WeightType {
+      const tensor = tensors.get(name);
+      if (tensor === undefined) throw unusable(`the weights have no tensor ${name}`);
+      if (tensor.shape.join() !== shape.join()) {
+        throw unusable(`${name} has the shape [${tensor.shape.join(", ")}] instead of [${shape.join(", ")}]`);
+      }
+      stored.set(part + name, tensor);
+      return tensor.type;
+    }
+    const float = (value: string, type: WeightType) =>
+      type === "F32" ? (value as Value) : node("Cast", [value], { to: { int: 1 } });
+
     return {
       has: (name) => tensors.has(name),
       weight(name, shape) {
-        const tensor = tensors.get(name);
-        if (tensor === undefined) throw unusable(`the weights have no tensor ${name}`);
-        if (tensor.shape.join() !== shape.join()) {
-          throw unusable(`${name} has the shape [${tensor.shape.join(", ")}] instead of [${shape.join(", ")}]`);
-        }
-        const initializer = part + name;
-        let value = known.get(initializer);
+        const type = stores(name, shape);
+        let value = known.get(part + name);
         if (value === undefined) {
-          stored.push({ name: initializer, tensor });
           // Computed once, when the session is made.
-          value = tensor.type === "F32" ? (initializer as Value) : node("Cast", [initializer], { to: { int: 1 } });
-          known.set(initializer, value);
+          value = float(part + name, type);
+          known.set(part + name, value);
         }
         return value;
+      },
+      rows(name, shape, indices) {
+        const type = stores(name, shape);
+        return float(node("Gather", [part + name, indices], { axis: { int: 0 } }), type);
       },
     };
   }
@@ -154,6 +201,10 @@ export function createGraphBuilder(): GraphBuilder {
 
   function floats(data: readonly number[], shape: readonly number[]): Value {
     return constant("float", new Uint8Array(Float32Array.from(data).buffer), shape);
+  }
+
+  function ints32(list: readonly number[]): Value<"int32"> {
+    return constant("int32", new Uint8Array(Int32Array.from(list).buffer), [list.length]);
   }
 
   function ints(list: readonly number[], shape: readonly number[] = [list.length]): Value<"int64"> {
@@ -197,6 +248,21 @@ export function createGraphBuilder(): GraphBuilder {
       node("LayerNormalization", beta === undefined ? [x, gamma] : [x, gamma, beta], { epsilon: { float: epsilon } }),
     skipLayerNorm: (x, skip, gamma, beta, epsilon) =>
       node("SkipLayerNormalization", [x, skip, gamma, beta], { epsilon: { float: epsilon } }, "com.microsoft"),
+    rmsNorm: (x, gamma, epsilon) =>
+      // Registered among ONNX's own, though it is ONNX Runtime's.
+      node("SimplifiedLayerNormalization", [x, gamma], { axis: { int: -1 }, epsilon: { float: epsilon } }),
+    skipRmsNorm(x, skip, gamma, epsilon) {
+      const [normed, sum] = [`v${values + 1}`, `v${values + 2}`];
+      values += 2;
+      nodes.push({
+        type: "SkipSimplifiedLayerNormalization",
+        domain: "com.microsoft",
+        inputs: [x, skip, gamma],
+        outputs: [normed, "", "", sum],
+        attributes: { epsilon: { float: epsilon } },
+      });
+      return { normed: normed as Value, sum: sum as Value };
+    },
     reshape: (x, shape) => node("Reshape", [x, ints(shape)]),
     concat: (parts, axis) => node("Concat", parts, { axis: { int: axis } }),
     maxOver: (x, axis) => node("ReduceMax", [x, ints([axis])], { keepdims: { int: 0 } }),
@@ -204,8 +270,7 @@ export function createGraphBuilder(): GraphBuilder {
     activation(x, name) {
       const activation = Object.hasOwn(activations, name) ? activations[name] : undefined;
       if (activation === undefined) throw unusable(`the activation function ${name.slice(0, 100)} is not supported`);
-      const { type, approximate } = activation;
-      return node(type, [x], approximate === undefined ? {} : { approximate });
+      return node(activation.type, [x], activation.attributes, activation.domain);
     },
     rotations(positions, frequencies) {
       const places = node("Unsqueeze", [node("Cast", [positions], { to: { int: 1 } }), ints([1])]);
@@ -235,10 +300,32 @@ export function createGraphBuilder(): GraphBuilder {
         "com.microsoft",
       ),
 
+    groupedAttention(q, k, v, lengths, { heads, keyValueHeads, scale, causal, window, bias }) {
+      const last = node("Sub", [lengths, ints32([1])]);
+      const longest = node("ReduceMax", [lengths], { keepdims: { int: 0 } });
+      const output = `v${values + 1}`;
+      values += 3;
+      nodes.push({
+        type: "GroupQueryAttention",
+        domain: "com.microsoft",
+        // No keys and values from before, no rotation of its own, no positions.
+        inputs: [q, k, v, "", "", last, longest, "", "", "", ...(bias === undefined ? [] : [bias])],
+        outputs: [output, `v${values - 1}`, `v${values}`],
+        attributes: {
+          num_heads: { int: heads },
+          kv_num_heads: { int: keyValueHeads },
+          scale: { float: scale },
+          causal: { int: causal ? 1 : 0 },
+          ...(window === undefined ? {} : { local_window_size: { int: window } }),
+        },
+      });
+      return output as Value;
+    },
+
     async encode(folder) {
       let copied = 0;
       const initializers: Initializer[] = [...constants];
-      for (const { name, tensor } of stored) {
+      for (const [name, tensor] of stored) {
         const { file, offset, bytes, shape } = tensor;
         const type = elementOf[tensor.type];
         if (dirname(file) === folder) {

@@ -170,6 +170,49 @@ it("reads what ModernBERT's configurations said before 2026", async () => {
   expect(await vectors()).not.toEqual(expected);
 });
 
+it.each<[string, "qwen3" | "gemma3", Record<string, unknown>, string]>([
+  [
+    "heads that can't share keys",
+    "qwen3",
+    { num_key_value_heads: 3 },
+    "num_key_value_heads 3 doesn't divide the 4 heads",
+  ],
+  ["heads of odd size", "qwen3", { head_dim: 12 }, "head_dim 12 is no multiple of 8"],
+  ["fewer kinds than layers", "qwen3", { layer_types: ["full_attention"] }, "layer_types is not a list of 3"],
+  [
+    "an unknown kind of layer",
+    "gemma3",
+    { layer_types: ["full_attention", "full_attention", "linear_attention"] },
+    "each one of full_attention, sliding_attention",
+  ],
+  [
+    "positions that are stretched otherwise",
+    "qwen3",
+    { rope_parameters: { rope_type: "yarn", factor: 4 } },
+    "rope_parameters: rope_type yarn is not supported",
+  ],
+  [
+    "stretched positions of old files",
+    "qwen3",
+    { rope_parameters: null, rope_scaling: { type: "yarn", factor: 4 } },
+    "rope_scaling: rope_type yarn is not supported",
+  ],
+  [
+    "a kind's positions",
+    "gemma3",
+    { rope_parameters: { sliding_attention: { rope_type: "linear", factor: 0 } } },
+    "rope_parameters.sliding_attention: factor is not a number from 0.001 to 1000000",
+  ],
+  ["capped attention", "gemma3", { attn_logit_softcapping: 50 }, "attn_logit_softcapping is not supported"],
+  ["a bias that is missing", "qwen3", { attention_bias: true }, "no tensor layers.0.self_attn.q_proj.bias"],
+])("refuses a decoder with %s", async (_, name, edit, message) => {
+  rmSync(join(folder, "model"), { recursive: true });
+  linkCheckpoint(join(folder, "model"), name, name === "qwen3" ? "lasttoken" : "mean");
+  change("config.json", (json) => ({ ...json, ...edit }));
+  const error = await open().catch((caught: unknown) => caught);
+  expect(error).toMatchObject({ kind: "model_unavailable", message: expect.stringContaining(message) });
+});
+
 it("refuses a folder without weights, and one without anything", async () => {
   rmSync(join(folder, "model", "model.safetensors"));
   await expect(open()).rejects.toThrow("model.safetensors is missing");

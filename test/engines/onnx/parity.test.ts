@@ -16,14 +16,16 @@ interface Reference {
   >;
 }
 
-const cases = ["bert", "distilbert", "modernbert", "mpnet", "xlm-roberta"].flatMap((name) => {
-  const reference = JSON.parse(readFileSync(join(fixtures, name, "reference.json"), "utf8")) as Reference;
-  return Object.entries(reference.layouts).map(([layout, { step, width, vectors }]) => {
-    const bytes = Buffer.from(vectors, "base64");
-    const expected = Float32Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at));
-    return { name, layout, step, width, expected, ids: reference.ids };
-  });
-});
+const cases = ["bert", "distilbert", "gemma3", "gemma3-causal", "modernbert", "mpnet", "qwen3", "xlm-roberta"].flatMap(
+  (name) => {
+    const reference = JSON.parse(readFileSync(join(fixtures, name, "reference.json"), "utf8")) as Reference;
+    return Object.entries(reference.layouts).map(([layout, { step, width, vectors }]) => {
+      const bytes = Buffer.from(vectors, "base64");
+      const expected = Float32Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at));
+      return { name, layout, step, width, expected, ids: reference.ids };
+    });
+  },
+);
 
 let folder: string | undefined;
 let engine: TextEngine | undefined;

@@ -45,14 +45,13 @@ function bertLike(config: Fields, prefix: string, positions: Positions): Encoder
     build(graph, weights, tokens) {
       const at = prefixOf(weights, prefix, "embeddings.word_embeddings.weight");
       const embeddings = `${at}embeddings.`;
-      const words = weights.weight(`${embeddings}word_embeddings.weight`, [vocabularySize, hiddenSize]);
-      const places = weights.weight(`${embeddings}position_embeddings.weight`, [rows, hiddenSize]);
-      let word = graph.gather(words, tokens.ids);
+      let word = weights.rows(`${embeddings}word_embeddings.weight`, [vocabularySize, hiddenSize], tokens.ids);
       if (types > 0) {
         // All tokens of a text alone are of the first type.
         const table = weights.weight(`${embeddings}token_type_embeddings.weight`, [types, hiddenSize]);
         word = graph.add(word, graph.firstRow(table));
       }
+      const places = weights.weight(`${embeddings}position_embeddings.weight`, [rows, hiddenSize]);
       const place = graph.gather(places, tokens.positions);
       let x = norm(graph, weights, `${embeddings}LayerNorm`, word, place, hiddenSize, epsilon);
       for (let layer = 0; layer < layers; layer += 1) {

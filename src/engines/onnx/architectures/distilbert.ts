@@ -28,9 +28,8 @@ export const distilbert: Architecture = (config) => {
     build(graph, weights, tokens) {
       const at = prefixOf(weights, "distilbert.", "embeddings.word_embeddings.weight");
       const embeddings = `${at}embeddings.`;
-      const words = weights.weight(`${embeddings}word_embeddings.weight`, [vocabularySize, hiddenSize]);
+      const word = weights.rows(`${embeddings}word_embeddings.weight`, [vocabularySize, hiddenSize], tokens.ids);
       const places = weights.weight(`${embeddings}position_embeddings.weight`, [maxPositions, hiddenSize]);
-      const word = graph.gather(words, tokens.ids);
       const place = graph.gather(places, tokens.positions);
       let x = norm(graph, weights, `${embeddings}LayerNorm`, word, place, hiddenSize, epsilon);
       for (let layer = 0; layer < layers; layer += 1) {

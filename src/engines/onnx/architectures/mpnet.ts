@@ -32,9 +32,8 @@ export const mpnet: Architecture = (config) => {
     build(graph, weights, tokens) {
       const at = prefixOf(weights, "mpnet.", "embeddings.word_embeddings.weight");
       const embeddings = `${at}embeddings.`;
-      const words = weights.weight(`${embeddings}word_embeddings.weight`, [vocabularySize, hiddenSize]);
+      const word = weights.rows(`${embeddings}word_embeddings.weight`, [vocabularySize, hiddenSize], tokens.ids);
       const places = weights.weight(`${embeddings}position_embeddings.weight`, [rows, hiddenSize]);
-      const word = graph.gather(words, tokens.ids);
       const place = graph.gather(places, tokens.positions);
       let x = norm(graph, weights, `${embeddings}LayerNorm`, word, place, hiddenSize, epsilon);
       const table = weights.weight(`${at}encoder.relative_attention_bias.weight`, [distances, heads]);

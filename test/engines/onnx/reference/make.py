@@ -25,17 +25,21 @@ from pathlib import Path
 import torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     BertConfig,
     BertModel,
     DistilBertConfig,
     DistilBertModel,
+    Gemma3TextConfig,
+    Gemma3TextModel,
     ModernBertConfig,
     ModernBertModel,
     MPNetConfig,
     MPNetModel,
     PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3Model,
     XLMRobertaConfig,
     XLMRobertaModel,
 )
@@ -143,6 +147,66 @@ def unigram():
     )
 
 
+def qwen_bpe():
+    """As Qwen3-Embedding: the end of a text is a token that the post-processor adds."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.NFC()
+    words = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(words), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False),
+    ])
+    trainer = trainers.BpeTrainer(
+        vocab_size=400, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    tokenizer.train_from_iterator([" ".join(PLAIN)] * 3 + SPECIAL, trainer)
+    tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+    tokenizer.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
+    end = "<|endoftext|>"
+    tokenizer.post_processor = processors.Sequence([
+        processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False),
+        processors.TemplateProcessing(
+            single=f"$A {end}", pair=f"$A $B:1 {end}:1", special_tokens=[(end, tokenizer.token_to_id(end))]
+        ),
+    ])
+    tokenizer.decoder = decoders.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=CONTEXT, pad_token=end, eos_token="<|im_end|>", padding_side="left",
+    )
+
+
+def gemma_bpe():
+    """As Gemma 3: SentencePiece's BPE, whose tokens of bytes stand for characters that it doesn't have."""
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.Replace(" ", "▁")
+    trained.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    trainer = trainers.BpeTrainer(vocab_size=230, limit_alphabet=90, show_progress=False)
+    trained.train_from_iterator([" ".join(PLAIN)] * 3 + SPECIAL, trainer)
+    model = json.loads(trained.to_str())["model"]
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    tokens = special + [f"<0x{byte:02X}>" for byte in range(256)] + ["\n\n", "▁▁", "<start_of_turn>"]
+    tokens += [token for token in sorted(model["vocab"], key=model["vocab"].get) if token not in tokens]
+    tokenizer = Tokenizer(models.BPE(
+        vocab={token: at for at, token in enumerate(tokens)}, merges=[tuple(pair) for pair in model["merges"]],
+        unk_token="<unk>", fuse_unk=True, byte_fallback=True,
+    ))
+    tokenizer.normalizer = trained.normalizer
+    tokenizer.pre_tokenizer = trained.pre_tokenizer
+    tokenizer.add_special_tokens([*special, "<start_of_turn>"])
+    tokenizer.add_tokens([AddedToken("\n\n", normalized=False), AddedToken("▁▁", normalized=False)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A <eos>", pair="<bos> $A <eos> <bos>:1 $B:1 <eos>:1",
+        special_tokens=[(name, tokenizer.token_to_id(name)) for name in ("<bos>", "<eos>")],
+    )
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=CONTEXT, pad_token="<pad>", unk_token="<unk>",
+        bos_token="<bos>", eos_token="<eos>", mask_token="<mask>",
+    )
+
+
 def randomize(module, seed):
     """Weights as far apart as those of trained models: the usual start makes all vectors nearly the same."""
     generator = torch.Generator().manual_seed(seed)
@@ -187,6 +251,34 @@ def encoders():
                          pad_token_id=3, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2)
     )
     yield "modernbert", modernbert.to(torch.bfloat16), tokens, {}
+    # Of the layers of decoders some see all that is before them, some a window that texts go beyond.
+    common = dict(num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2, head_dim=8, hidden_size=HIDDEN,
+                  intermediate_size=24, max_position_embeddings=CONTEXT)
+    tokens = qwen_bpe()
+    qwen3 = Qwen3Model(
+        Qwen3Config(vocab_size=len(tokens) + 3, use_sliding_window=True, sliding_window=8, max_window_layers=2,
+                    rope_parameters={"rope_type": "default", "rope_theta": 1_000_000.0}, **common)
+    )
+    yield "qwen3", qwen3.to(torch.bfloat16), tokens, {"max_shard_size": "20KB"}
+    tokens = gemma_bpe()
+    common |= dict(vocab_size=len(tokens), num_key_value_heads=1, sliding_window=12,
+                   query_pre_attn_scalar=8, pad_token_id=0, eos_token_id=1, bos_token_id=2)
+    gemma3 = Gemma3TextModel(
+        Gemma3TextConfig(use_bidirectional_attention=True,
+                         layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                         rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 100_000.0},
+                                          "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}, **common)
+    )
+    yield "gemma3", gemma3.to(torch.float16), tokens, {}
+    yield "gemma3-causal", Gemma3TextModel(Gemma3TextConfig(sliding_window_pattern=2, **common)), tokens, {}
+
+
+def config_of_old(name):
+    """What configurations had until transformers 5, where they are to be written so."""
+    if name == "gemma3-causal":
+        return {"rope_theta": 100_000.0, "rope_local_base_freq": 100.0, "sliding_window_pattern": 2,
+                "rope_scaling": {"rope_type": "linear", "factor": 8.0}, "rope_parameters": None, "layer_types": None}
+    return {}
 
 
 def layouts(name):
@@ -200,6 +292,14 @@ def layouts(name):
         second = Dense(12, 8, bias=False, activation_function=torch.nn.Identity())
         randomize(second, 12)
         yield "dense", [Pooling(HIDDEN, "mean"), dense, Normalize(), second]
+    elif name == "qwen3":
+        yield "lasttoken", [Pooling(HIDDEN, "lasttoken"), Normalize()]
+    elif name == "gemma3":
+        wide = Dense(HIDDEN, 24, bias=False, activation_function=torch.nn.Identity())
+        randomize(wide, 21)
+        narrow = Dense(24, HIDDEN, bias=False, activation_function=torch.nn.Identity())
+        randomize(narrow, 22)
+        yield "mean", [Pooling(HIDDEN, "mean"), wide, narrow, Normalize()]
     else:
         yield "mean", [Pooling(HIDDEN, "mean"), Normalize()]
 
@@ -221,6 +321,11 @@ def main():
         randomize(model, seed)
         model.eval().save_pretrained(folder, **saving)
         tokenizer.save_pretrained(folder)
+        old = config_of_old(name)
+        if old:
+            config = json.loads((folder / "config.json").read_text()) | old
+            config = {key: value for key, value in config.items() if value is not None}
+            (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         encoder = Transformer(str(folder), model_kwargs={"dtype": torch.float32})
         batch = encoder.preprocess(every)
         ids = [row[mask.bool()].tolist() for row, mask in zip(batch["input_ids"], batch["attention_mask"])]
@@ -233,7 +338,7 @@ def main():
                 modules=[encoder, *(modules[:-1] if isinstance(modules[-1], Normalize) else modules)], device="cpu"
             )
             # All texts where it is about the encoder, a part of them where about what comes after.
-            step = 1 if layout == "mean" else 4
+            step = 4 if name == "bert" and layout != "mean" else 1
             vectors = bare.encode(every[::step], convert_to_tensor=True)
             reference["layouts"][layout] = {"step": step, "width": vectors.shape[1], "vectors": base64_of(vectors)}
             saved = OUT / "saved"
