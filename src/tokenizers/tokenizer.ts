@@ -1,5 +1,7 @@
 import { Tokenizer } from "@huggingface/tokenizers";
 import { correctNormalizer } from "./normalizers.ts";
+import { cut, joinPair, type PairIds, pairTemplateOf } from "./pairs.ts";
+import { correctUnigram } from "./unigram.ts";
 
 /** A model's own tokenizer. */
 export interface TextTokenizer {
@@ -10,6 +12,16 @@ export interface TextTokenizer {
    * it. Where they are more than `limit`, those of the text are cut at that end.
    */
   encode(text: string, limit: number, truncate: "none" | "start" | "end"): Uint32Array;
+  /** Whether the tokens of a pair are of two types. */
+  readonly pairTypes: boolean;
+  /** The token ids of a text without special tokens, as part of a pair. */
+  encodePart(text: string): Uint32Array;
+  /**
+   * Two texts with the special tokens that the model wants around a pair. Where
+   * they are more than `limit`, the longer one is cut first, at that end. Throws
+   * where the tokenizer knows no pairs.
+   */
+  pair(first: Uint32Array, second: Uint32Array, limit: number, truncate: "none" | "start" | "end"): PairIds;
 }
 
 /** Any text that no tokenizer takes for special and none makes nothing of. */
@@ -28,6 +40,7 @@ export function createTokenizer(model: unknown, config: unknown, lowerCase: bool
   const normalizer = file.normalizer == null ? first : { type: "Sequence", normalizers: [first, file.normalizer] };
   const tokenizer = new Tokenizer(lowerCase ? { ...file, normalizer } : file, config as object);
   correctNormalizer(tokenizer.normalizer);
+  correctUnigram(tokenizer.model);
   const idsOf = (text: string, special: boolean): readonly number[] =>
     tokenizer.encode(text, { add_special_tokens: special }).ids;
 
@@ -38,6 +51,7 @@ export function createTokenizer(model: unknown, config: unknown, lowerCase: bool
   const before = whole.slice(0, start);
   const after = whole.slice(start + bare.length);
   const vocabulary: Iterable<number> = tokenizer.get_vocab(true).values();
+  const pairs = pairTemplateOf(tokenizer, probe, model, config);
   let vocabularySize = 0;
   for (const id of vocabulary) vocabularySize = Math.max(vocabularySize, id + 1);
 
@@ -49,9 +63,11 @@ export function createTokenizer(model: unknown, config: unknown, lowerCase: bool
       const kept = truncate === "none" || ids.length <= room ? ids : cut(ids, room, truncate);
       return Uint32Array.from([...before, ...kept, ...after]);
     },
+    pairTypes: pairs?.betweenFirst !== undefined,
+    encodePart: (text) => Uint32Array.from(idsOf(text, false)),
+    pair(first, second, limit, truncate) {
+      if (pairs === undefined) throw new Error("the tokenizer has no template for pairs");
+      return joinPair(pairs, first, second, limit, truncate);
+    },
   };
-}
-
-function cut(ids: readonly number[], room: number, end: "start" | "end"): readonly number[] {
-  return end === "end" ? ids.slice(0, room) : ids.slice(ids.length - room);
 }

@@ -39,6 +39,10 @@ const runtimes: Readonly<Record<string, Runtime>> = {
       const { openOnnxEngine } = await import("../engines/onnx/onnx-engine.ts");
       return openOnnxEngine({ path, contextLength, threads });
     },
+    async openPairs({ path, contextLength, threads }) {
+      const { openOnnxPairEngine } = await import("../engines/onnx/onnx-pair-engine.ts");
+      return openOnnxPairEngine({ path, contextLength, threads });
+    },
     environment: async () => ({}),
   },
 };

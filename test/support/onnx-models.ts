@@ -17,3 +17,14 @@ export function linkCheckpoint(folder: string, encoder: string, layout: string):
   cpSync(join(files, "layouts", layout), folder, { recursive: true });
   return folder;
 }
+
+/** What test/engines/onnx/reference/pairs.py has made. */
+export const rerankerFixtures = join(onnxFixtures, "rerankers");
+
+/** Makes a checkpoint of a reranker's fixture, as {@link linkCheckpoint} does. */
+export function linkReranker(folder: string, name: string): string {
+  mkdirSync(folder, { recursive: true });
+  const files = join(rerankerFixtures, name);
+  for (const file of readdirSync(files)) symlinkSync(join(files, file), join(folder, file));
+  return folder;
+}

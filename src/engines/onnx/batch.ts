@@ -1,4 +1,5 @@
 import type { Positions } from "./architectures/encoder.ts";
+import type { SessionRequest } from "./session.ts";
 
 /** The tokens of a batch as {@link file://./architectures/encoder.ts TokenInputs} has them. */
 export interface PackedBatch {
@@ -35,4 +36,28 @@ export function packBatch(ids: Int32Array, lengths: Int32Array, { first, skipped
     start += length;
   }
   return { ids, positions, padded, packed, lengths, longest };
+}
+
+/** 0 for the first tokens of each packed row, as many as `firsts` says, and 1 for its others: `[tokens]`. */
+export function tokenTypes(lengths: Int32Array, firsts: Int32Array, tokens: number): Int32Array {
+  const types = new Int32Array(tokens);
+  let start = 0;
+  for (let row = 0; row < lengths.length; row += 1) {
+    const end = start + (lengths[row] ?? 0);
+    types.fill(1, start + (firsts[row] ?? 0), end);
+    start = end;
+  }
+  return types;
+}
+
+/** Rows of tokens one after the other, with the length of each. */
+export function packRows(rows: readonly Uint32Array[]): Pick<SessionRequest, "ids" | "lengths"> {
+  const lengths = Int32Array.from(rows, (row) => row.length);
+  const ids = new Int32Array(lengths.reduce((sum, length) => sum + length, 0));
+  let at = 0;
+  for (const row of rows) {
+    ids.set(row, at);
+    at += row.length;
+  }
+  return { ids, lengths };
 }

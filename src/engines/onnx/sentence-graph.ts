@@ -1,18 +1,22 @@
-import type { Encoder } from "./architectures/encoder.ts";
+import type { Encoder, TokenInputs } from "./architectures/encoder.ts";
 import { type Checkpoint, unusable } from "./checkpoint.ts";
 import { createGraphBuilder, type GraphBuilder, type Value } from "./graph-builder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { findTensors, folderOf, type StoredTensors } from "./safetensors.ts";
 import type { SentenceLayout } from "./sentence-transformers.ts";
 
-/** A graph from tokens to vectors, `[rows, width]`, not scaled to length 1 where that would be the last module. */
-export interface SentenceGraph {
+/** A graph with the weights of a checkpoint. */
+export interface BuiltGraph {
   readonly model: Uint8Array<ArrayBuffer>;
   /** The folder that the weights' files lie in. */
   readonly folder: string;
-  readonly width: number;
   readonly parameters: number;
   readonly weightBytes: number;
+}
+
+/** A graph from tokens to vectors, `[rows, width]`, not scaled to length 1 where that would be the last module. */
+export interface SentenceGraph extends BuiltGraph {
+  readonly width: number;
 }
 
 /** Builds the graph of an encoder with what comes after it. Throws `model_unavailable` where weights don't fit. */
@@ -24,13 +28,7 @@ export async function buildSentenceGraph(
   const tensors = await findTensors(checkpoint, layout.encoder);
   const folder = folderOf(tensors);
   const graph = createGraphBuilder();
-  const tokens = {
-    ids: graph.input("ids", "int32", ["tokens"]),
-    positions: graph.input("positions", "int32", ["tokens"]),
-    padded: graph.input("padded", "int32", ["rows", "longest"]),
-    packed: graph.input("packed", "int32", ["tokens"]),
-    lengths: graph.input("lengths", "int32", ["rows"]),
-  };
+  const tokens = tokenInputs(graph);
   const hidden = encoder.build(graph, graph.weights(tensors, ""), tokens);
   const pooled = layout.pooling.map((mode) => pool(graph, mode, hidden, tokens.padded));
   let vector = pooled.length === 1 && pooled[0] !== undefined ? pooled[0] : graph.concat(pooled, 1);
@@ -53,17 +51,37 @@ export async function buildSentenceGraph(
     all.push(stored);
   }
   graph.output("vectors", vector, ["rows", width]);
-  const stored = all.flatMap((part) => [...part.values()]);
+  return { ...(await builtGraph(graph, folder, all)), width };
+}
+
+/** What every graph takes. */
+export function tokenInputs(graph: GraphBuilder): TokenInputs {
+  return {
+    ids: graph.input("ids", "int32", ["tokens"]),
+    positions: graph.input("positions", "int32", ["tokens"]),
+    padded: graph.input("padded", "int32", ["rows", "longest"]),
+    packed: graph.input("packed", "int32", ["tokens"]),
+    lengths: graph.input("lengths", "int32", ["rows"]),
+  };
+}
+
+/** The graph as it is handed to the runtime, and what of the checkpoint's tensors there is. */
+export async function builtGraph(
+  graph: GraphBuilder,
+  folder: string,
+  tensors: readonly StoredTensors[],
+): Promise<BuiltGraph> {
+  const stored = tensors.flatMap((part) => [...part.values()]);
   return {
     model: await graph.encode(folder),
     folder,
-    width,
     parameters: stored.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0),
     weightBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
   };
 }
 
-function pool(graph: GraphBuilder, mode: PoolingMode, hidden: Value, padded: Value<"int32">): Value {
+/** Pools the hidden states of each row. */
+export function pool(graph: GraphBuilder, mode: PoolingMode, hidden: Value, padded: Value<"int32">): Value {
   // Padding repeats a token of the row, which changes no maximum.
   if (mode === "max") return graph.maxOver(graph.gather(hidden, padded), 1);
   return graph.matMul(graph.input(`pooling_${mode}`, "float", ["rows", "tokens"]), hidden);

@@ -39,14 +39,13 @@ const encoderConfigs = ["bert", "roberta", "distilbert", "camembert", "xlm-rober
  * module that isn't known here.
  */
 export async function readLayout(checkpoint: Checkpoint): Promise<SentenceLayout> {
-  const list = await checkpoint.jsonIfThere("modules.json");
+  const entries = await readModules(checkpoint);
   const { prompts, defaultPrompt } = await readPrompts(checkpoint);
-  const entries = list === undefined ? [] : entriesOf(list);
   let encoder = "";
   let pooling: readonly PoolingMode[] = ["mean"];
   let stage: "encoder" | "pooling" | "vector" = "encoder";
   const modules: Module[] = [];
-  for (const { type, path } of entries) {
+  for (const { type, path } of entries ?? []) {
     const misplaced = () => unusable(`modules.json: ${type} stands where it can't`);
     switch (type) {
       case "Transformer":
@@ -74,7 +73,7 @@ export async function readLayout(checkpoint: Checkpoint): Promise<SentenceLayout
         throw unusable(`modules.json: the module ${type.slice(0, 100)} is not supported`);
     }
   }
-  if (list !== undefined && stage !== "vector")
+  if (entries !== undefined && stage !== "vector")
     throw unusable("modules.json has no Transformer with a Pooling after it");
   const config = await readEncoderConfig(checkpoint, encoder);
   return {
@@ -88,7 +87,12 @@ export async function readLayout(checkpoint: Checkpoint): Promise<SentenceLayout
   };
 }
 
-function entriesOf(list: unknown): { readonly type: string; readonly path: string }[] {
+/** The modules of `modules.json`, by the names of their classes, and their folders; undefined where it isn't there. */
+export async function readModules(
+  checkpoint: Checkpoint,
+): Promise<readonly { readonly type: string; readonly path: string }[] | undefined> {
+  const list = await checkpoint.jsonIfThere("modules.json");
+  if (list === undefined) return undefined;
   if (!Array.isArray(list) || list.length > maxModules) {
     throw unusable(`modules.json is not a list of at most ${maxModules} modules`);
   }
@@ -99,7 +103,8 @@ function entriesOf(list: unknown): { readonly type: string; readonly path: strin
   });
 }
 
-async function readEncoderConfig(checkpoint: Checkpoint, folder: string): Promise<Fields | undefined> {
+/** What the layout says of the encoder: the length of texts, and their case. */
+export async function readEncoderConfig(checkpoint: Checkpoint, folder: string): Promise<Fields | undefined> {
   for (const name of encoderConfigs) {
     const path = inFolder(folder, name);
     const config = await checkpoint.jsonIfThere(path);

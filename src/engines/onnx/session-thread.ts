@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { packBatch } from "./batch.ts";
+import { packBatch, tokenTypes } from "./batch.ts";
 import { poolingWeights, type WeightedMode } from "./pooling.ts";
 import type { SessionOptions, SessionReply, SessionRequest } from "./session.ts";
 
@@ -39,7 +39,7 @@ function reply(message: SessionReply, transfer: readonly ArrayBuffer[]): void {
   port?.postMessage(message, transfer);
 }
 
-async function run({ ids, lengths }: SessionRequest): Promise<Float32Array<ArrayBuffer>> {
+async function run({ ids, lengths, firsts }: SessionRequest): Promise<Float32Array<ArrayBuffer>> {
   const batch = packBatch(ids, lengths, positions);
   const tokens = ids.length;
   const rows = lengths.length;
@@ -50,6 +50,7 @@ async function run({ ids, lengths }: SessionRequest): Promise<Float32Array<Array
     padded: ints(batch.padded, rows, batch.longest),
     packed: ints(batch.packed, tokens),
     lengths: ints(batch.lengths, rows),
+    ...(firsts !== undefined && { types: ints(tokenTypes(lengths, firsts, tokens), tokens) }),
   };
   for (const mode of weighted) {
     feeds[`pooling_${mode}`] = new Tensor("float32", poolingWeights(mode, lengths, tokens), [rows, tokens]);

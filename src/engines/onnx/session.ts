@@ -18,6 +18,8 @@ export interface SessionOptions {
 export interface SessionRequest {
   readonly ids: Int32Array<ArrayBuffer>;
   readonly lengths: Int32Array<ArrayBuffer>;
+  /** How many tokens of each row are of the first type; absent where the graph knows no types. */
+  readonly firsts?: Int32Array<ArrayBuffer> | undefined;
 }
 
 export type SessionReply =

@@ -1,18 +1,31 @@
 import { type Fields, unusable } from "../checkpoint.ts";
 import type { Weights } from "../graph-builder.ts";
-import { type Architecture, bounds, type Encoder, norm, type Positions, postNormLayer } from "./encoder.ts";
+import {
+  type Architecture,
+  bounds,
+  denseClassifier,
+  type Encoder,
+  norm,
+  type Positions,
+  postNormLayer,
+} from "./encoder.ts";
 
 /** BERT (Devlin et al. 2018; transformers, modeling_bert.py): MiniLM, bge, e5, gte. Positions count from 0. */
-export const bert: Architecture = (config) => bertLike(config, "bert.", { first: 0 });
+export const bert: Architecture = (config) => {
+  const encoder = bertLike(config, "bert.", { first: 0 });
+  return { ...encoder, classifier: denseClassifier("bert.pooler.dense", "tanh", "classifier", encoder.hiddenSize) };
+};
 
 /**
  * RoBERTa and XLM-RoBERTa (transformers, modeling_roberta.py): multilingual-e5,
- * bge-m3. Positions count from beyond the padding token's id, which is their own
+ * bge-m3, bge-reranker. Positions count from beyond the padding token's id, which is their own
  * padding row too.
  */
 export const roberta: Architecture = (config) => {
   const padding = config.whole("pad_token_id", 0, bounds.positions, 1);
-  return bertLike(config, "roberta.", { first: padding + 1, skipped: padding });
+  const encoder = bertLike(config, "roberta.", { first: padding + 1, skipped: padding });
+  const classifier = denseClassifier("classifier.dense", "tanh", "classifier.out_proj", encoder.hiddenSize);
+  return { ...encoder, classifier };
 };
 
 /** `prefix`: before the names of tensors where the checkpoint has a head beside the encoder. */
@@ -47,9 +60,9 @@ function bertLike(config: Fields, prefix: string, positions: Positions): Encoder
       const embeddings = `${at}embeddings.`;
       let word = weights.rows(`${embeddings}word_embeddings.weight`, [vocabularySize, hiddenSize], tokens.ids);
       if (types > 0) {
-        // All tokens of a text alone are of the first type.
         const table = weights.weight(`${embeddings}token_type_embeddings.weight`, [types, hiddenSize]);
-        word = graph.add(word, graph.firstRow(table));
+        const typed = tokens.types !== undefined && types > 1;
+        word = graph.add(word, typed ? graph.gather(table, tokens.types) : graph.firstRow(table));
       }
       const places = weights.weight(`${embeddings}position_embeddings.weight`, [rows, hiddenSize]);
       const place = graph.gather(places, tokens.positions);

@@ -1,6 +1,6 @@
 import { unusable } from "../checkpoint.ts";
 import { prefixOf } from "./bert.ts";
-import { type Architecture, bounds, norm, postNormLayer } from "./encoder.ts";
+import { type Architecture, bounds, denseClassifier, norm, postNormLayer } from "./encoder.ts";
 
 /** transformers, modeling_distilbert.py: constant in all its checkpoints. */
 const epsilon = 1e-12;
@@ -25,6 +25,7 @@ export const distilbert: Architecture = (config) => {
     vocabularySize,
     maxPositions,
     positions: { first: 0 },
+    classifier: denseClassifier("pre_classifier", "relu", "classifier", hiddenSize),
     build(graph, weights, tokens) {
       const at = prefixOf(weights, "distilbert.", "embeddings.word_embeddings.weight");
       const embeddings = `${at}embeddings.`;

@@ -1,5 +1,6 @@
 import type { Fields } from "../checkpoint.ts";
 import type { GraphBuilder, Value, Weights } from "../graph-builder.ts";
+import type { PoolingMode } from "../pooling.ts";
 
 /**
  * The tokens of a batch as a graph takes them. They are packed: the rows follow
@@ -17,6 +18,8 @@ export interface TokenInputs {
   readonly packed: Value<"int32">;
   /** Tokens of each row, `[rows]`. */
   readonly lengths: Value<"int32">;
+  /** 0 for tokens of a pair's first text, 1 for those of its second, `[tokens]`; absent where all are 0. */
+  readonly types?: Value<"int32"> | undefined;
 }
 
 /** What is known of an encoder from its configuration alone. */
@@ -39,6 +42,32 @@ export interface Positions {
 export interface Encoder extends EncoderShape {
   /** Adds the encoder to a graph: the last hidden states of the tokens, `[tokens, hiddenSize]`. */
   build(graph: GraphBuilder, weights: Weights, tokens: TokenInputs): Value;
+  /** The head of its sequence classifiers; absent where none is known here. */
+  readonly classifier?: Classifier;
+}
+
+/** What a sequence classifier has after its encoder. */
+export interface Classifier {
+  /** How the tokens become one vector. */
+  readonly pooling: PoolingMode;
+  /** Adds the head to a graph: the logits of vectors `[rows, hiddenSize]`, `[rows, labels]`. */
+  build(graph: GraphBuilder, weights: Weights, pooled: Value, labels: number): Value;
+}
+
+/** A head of two Linear modules with an activation between them, on the first token. */
+export function denseClassifier(dense: string, activation: string, output: string, hiddenSize: number): Classifier {
+  return {
+    pooling: "cls",
+    build(graph, weights, pooled, labels) {
+      const linear = (from: Value, name: string, outputs: number) =>
+        graph.linear(
+          from,
+          weights.weight(`${name}.weight`, [outputs, hiddenSize]),
+          weights.weight(`${name}.bias`, [outputs]),
+        );
+      return linear(graph.activation(linear(pooled, dense, hiddenSize), activation), output, labels);
+    },
+  };
 }
 
 /** Reads `config.json`. Throws `model_unavailable` for what the architecture's file doesn't do. */

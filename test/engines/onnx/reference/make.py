@@ -354,4 +354,5 @@ def main():
         (folder / "reference.json").write_text(json.dumps(reference) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()
