@@ -1,17 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import OpenAI, { BadRequestError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { stringify } from "yaml";
 import { TextsSchema } from "../gen/loqui/v1/common_pb.ts";
 import { EmbeddingEncodingFormat, EmbeddingService } from "../gen/loqui/v1/embedding_pb.ts";
-import { readSettings } from "../src/config/settings.ts";
-import { type Loqui, startLoqui } from "../src/loqui.ts";
-import { linkCheckpoint, onnxFixtures } from "./support/onnx-models.ts";
+import { onnxFixtures } from "./support/onnx-models.ts";
+import { startWithEncoders } from "./support/running-encoders.ts";
+import type { RunningLoqui } from "./support/running-loqui.ts";
 
 /** Made by test/engines/onnx/reference/make.py. */
 const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
@@ -31,36 +29,22 @@ const short = texts.flatMap((text, index) => (text !== "" && bert.ids[index].len
 const [first = 0, second = 0] = short.filter((index) => texts[index]?.startsWith("H"));
 const long = "the ".repeat(100);
 
-let folder: string;
-let loqui: Loqui;
+const prompts = { query: "hello, ", document: "" };
+let loqui: RunningLoqui;
 let client: OpenAI;
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), "loqui-embeddings-"));
-  linkCheckpoint(join(folder, "bert"), "bert", "mean");
-  linkCheckpoint(join(folder, "prompted"), "bert", "mean");
-  const prompts = { query: "hello, ", document: "" };
-  const config = join(folder, "prompted", "config_sentence_transformers.json");
-  writeFileSync(config, JSON.stringify({ prompts, default_prompt_name: "query" }));
-  const models = ["bert", "prompted"].map((id) => ({
-    id,
-    type: "embedding",
-    capabilities: ["text-embedding"],
-    engine: "onnxruntime",
-    source: { path: id },
-    preload: true,
-    parameters: { threads: 1 },
-  }));
-  writeFileSync(join(folder, "models.yaml"), stringify({ models }));
-  loqui = await startLoqui(
-    readSettings({ PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1" }, {}, folder),
-  );
-  await loqui.settled;
+  loqui = await startWithEncoders({
+    bert: { encoder: "bert", layout: "mean" },
+    prompted: { encoder: "bert", layout: "mean", sentenceConfig: { prompts, default_prompt_name: "query" } },
+    instructed: {
+      encoder: "bert",
+      layout: "mean",
+      sentenceConfig: { prompts: { query: "Instruct: Find.\nQuery: " }, default_prompt_name: null },
+    },
+  });
   client = new OpenAI({ baseURL: `${loqui.url}/v1`, apiKey: "none", maxRetries: 0 });
 });
-afterAll(async () => {
-  await loqui?.close();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterAll(() => loqui?.[Symbol.asyncDispose]());
 
 async function post(body: object): Promise<{ status: number; body: Record<string, unknown> }> {
   const response = await fetch(`${loqui.url}/v1/embeddings`, {
@@ -132,12 +116,22 @@ describe("/v1/embeddings", () => {
 
   it("puts the model's prompts before texts", async () => {
     const [vector = []] = await embed({ input: "hello, world!" });
-    for (const body of [{}, { prompt_name: "query" }, { input_type: "search_query" }]) {
+    const query = [{}, { prompt_name: "query" }, { input_type: "search_query" }, { input_type: "RETRIEVAL_QUERY" }];
+    for (const body of query) {
       expectClose((await embed({ model: "prompted", input: "world!", ...body }))[0], vector);
     }
     const [plain = []] = await embed({ input: "world!" });
     expectClose((await embed({ model: "prompted", input: "world!", input_type: "document" }))[0], plain);
     expectClose((await embed({ input: "world!", input_type: "anything" }))[0], plain);
+  });
+
+  it("writes an instruction where the model's own task stands", async () => {
+    const [vector = []] = await embed({ input: "Instruct: Be kind.\nQuery: world!" });
+    const request = { model: "instructed", input: "world!", instruction: "Be kind." };
+    expectClose((await embed(request))[0], vector);
+    const [plain = []] = await embed({ input: "world!" });
+    // Models that have a prompt for queries only.
+    expectClose((await embed({ model: "instructed", input: "world!", input_type: "search_document" }))[0], plain);
   });
 
   it.each<[string, object, object]>([

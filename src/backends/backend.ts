@@ -6,6 +6,12 @@ export type CallMethod<I extends DescMessage, O extends DescMessage> =
   | DescMethodUnary<I, O>
   | DescMethodServerStreaming<I, O>;
 
+/** What a caller lets a backend do. */
+export interface CallOptions {
+  /** Response messages may be left as they came ({@link file://./../encoded-message.ts encodedMessage}). Default: no. */
+  readonly encoded?: boolean;
+}
+
 /**
  * Something that answers calls for a model: a worker process on this machine,
  * a provider's API, another loqui. All are called alike.
@@ -26,5 +32,6 @@ export interface Backend extends AsyncDisposable {
     method: CallMethod<I, O>,
     request: MessageShape<I>,
     context: RequestContext,
+    options?: CallOptions,
   ): AsyncIterable<MessageShape<O>>;
 }

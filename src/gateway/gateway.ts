@@ -1,8 +1,10 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
-import type { CallMethod } from "../backends/backend.ts";
+import type { CallMethod, CallOptions } from "../backends/backend.ts";
 import { LoquiError } from "../errors.ts";
 import type { RequestContext } from "../request-context.ts";
 import type { Registry } from "./registry.ts";
+
+export type { CallOptions } from "../backends/backend.ts";
 
 /** Sends a call to a backend that answers for the model it names. */
 export interface Gateway {
@@ -16,13 +18,14 @@ export interface Gateway {
     method: CallMethod<I, O>,
     request: MessageShape<I> & { readonly model: string },
     context: RequestContext,
+    options?: CallOptions,
   ): AsyncIterable<MessageShape<O>>;
 }
 
 /** A gateway for the methods of one type of model, e.g. `chat`. */
 export function createGateway(registry: Registry, type: string): Gateway {
   return {
-    call(method, request, context) {
+    call(method, request, context, options) {
       context.record.model = request.model;
       context.record.modelId = registry.get(request.model).config.id;
       const { model, backends } = registry.resolve(request.model);
@@ -36,7 +39,7 @@ export function createGateway(registry: Registry, type: string): Gateway {
         throw new LoquiError("model_unavailable", `nothing answers for the model ${request.model}`);
       }
       context.record.backend = backend.id;
-      return backend.call(method, request, context);
+      return backend.call(method, request, context, options);
     },
   };
 }

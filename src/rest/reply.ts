@@ -2,6 +2,7 @@ import { create, type DescMessage, isMessage, type MessageShape } from "@bufbuil
 import { isReflectMessage, reflect } from "@bufbuild/protobuf/reflect";
 import { type HttpBody, HttpBodySchema } from "../../gen/google/api/httpbody_pb.ts";
 import { jsonCodec } from "../codec/codec.ts";
+import { decodedMessage } from "../encoded-message.ts";
 import type { Binding, Target } from "./bindings.ts";
 
 type AnyMessage = MessageShape<DescMessage>;
@@ -34,7 +35,7 @@ export function createReplier(binding: Binding, target: Target): (message: AnyMe
   const oneof = output.oneofs.find(({ fields }) =>
     fields.some((field) => field.message?.typeName === HttpBodySchema.typeName),
   );
-  if (oneof === undefined) return (message) => json(codec.encode(message));
+  if (oneof === undefined) return (message) => json(codec.encode(decodedMessage(output, message)));
   return (message) => {
     const view = reflect(output, message);
     const chosen = view.oneofCase(oneof);

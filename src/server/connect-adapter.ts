@@ -2,6 +2,7 @@ import { createRegistry, type DescMessage, type DescMethod, type MessageShape } 
 import { type ContextValues, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
+import { decodedMessage } from "../encoded-message.ts";
 import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall, Protocol } from "../request-context.ts";
 import { watchReader } from "../rest/slow-reader.ts";
@@ -264,6 +265,8 @@ async function* run(
 ): AsyncGenerator<Message> {
   const arrival = arrivalOf(context.values);
   arrival.started = true;
+  // As JSON, a message that is still encoded would have no fields.
+  const binary = isBinary(context.requestHeader.get("content-type"));
   const timeoutMs = context.timeoutMs();
   const call: IncomingCall = {
     protocol: context.protocolName as Protocol,
@@ -280,11 +283,17 @@ async function* run(
   arrival.signal.addEventListener("abort", stop, { once: true });
   try {
     // Not `yield*`: a failed write would be thrown into the dispatcher and look like a failure of the call.
-    for await (const message of { [Symbol.asyncIterator]: () => messages }) yield message;
+    for await (const message of { [Symbol.asyncIterator]: () => messages })
+      yield binary ? message : decodedMessage(method.output, message);
   } catch (error) {
     throw toConnectError(error);
   } finally {
     arrival.ended = true;
     arrival.signal.removeEventListener("abort", stop);
   }
+}
+
+/** Whether a call's messages are Protobuf: of gRPC, where the type says nothing else, gRPC-Web and Connect. */
+function isBinary(contentType: string | null): boolean {
+  return /^application\/(grpc(-web)?(-text)?(\+proto)?|(connect\+)?proto)\s*(;|$)/i.test(contentType ?? "");
 }

@@ -1,6 +1,6 @@
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { ErrorDetailSchema } from "../../gen/loqui/v1/error_pb.ts";
+import { errorDetail } from "../error-detail.ts";
 import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
 
 /**
@@ -21,18 +21,6 @@ export function toConnectError(reason: unknown): ConnectError {
 
 /** What the protocols themselves have a code for; their errors carry no details, whoever notices them. */
 const bare = new Set<ErrorKind>(["cancelled", "timeout", "unimplemented"]);
-
-function errorDetail(error: LoquiError): MessageInitShape<typeof ErrorDetailSchema> {
-  return create(ErrorDetailSchema, {
-    kind: error.kind,
-    type: error.type,
-    code: error.code ?? "",
-    ...(error.param !== undefined && { param: error.param }),
-    ...(error.retryAfterMs !== undefined && { retryAfterMs: error.retryAfterMs }),
-    ...(error.promptTokens !== undefined && { promptTokens: error.promptTokens }),
-    ...(error.contextLength !== undefined && { contextLength: error.contextLength }),
-  });
-}
 
 const kinds: Partial<Record<Code, ErrorKind>> = {
   [Code.InvalidArgument]: "invalid_request",

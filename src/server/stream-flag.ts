@@ -33,7 +33,7 @@ export function refuseStreamFlag(service: ServiceImplementation): ServiceImpleme
     };
     handlers[base.localName] = guarded as NonNullable<ServiceImplementation["handlers"][string]>;
   }
-  return { desc: service.desc, handlers };
+  return { ...service, handlers };
 }
 
 function variantOf(method: DescMethod): string | undefined {

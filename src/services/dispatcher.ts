@@ -1,11 +1,10 @@
 import { create, type DescMessage, type DescMethod, type DescService, type MessageShape } from "@bufbuild/protobuf";
-import { createValidator } from "@bufbuild/protovalidate";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import { anyone, type IncomingCall, type RequestContext, type RequestRecord } from "../request-context.ts";
+import { checkMessage, compileRules } from "./check-message.ts";
 import type { RequestInput, ServiceImplementation } from "./handlers.ts";
 import { type Patience, patienceOf } from "./patience.ts";
-import { violationError } from "./violation.ts";
 
 /**
  * The one way into the services: every protocol adapter calls `run`. It makes
@@ -37,27 +36,7 @@ export interface DispatcherOptions {
  * their own, so that no first call pays for it (about 200 ms in all).
  */
 export function createDispatcher(options: DispatcherOptions): Dispatcher & { warmUp(): void } {
-  const validator = createValidator();
   const implementations = new Map(options.services.map((service) => [service.desc.typeName, service]));
-
-  function validate(desc: DescMessage, message: MessageShape<DescMessage>): void {
-    const result = validator.validate(desc, message);
-    if (result.kind === "valid") return;
-    if (result.kind === "error") throw result.error;
-    const violation = result.violations[0];
-    if (violation === undefined) throw result.error;
-    throw violationError(desc, message, violation);
-  }
-
-  async function* validated(
-    desc: DescMessage,
-    messages: AsyncIterable<MessageShape<DescMessage>>,
-  ): AsyncIterable<MessageShape<DescMessage>> {
-    for await (const message of messages) {
-      validate(desc, message);
-      yield message;
-    }
-  }
 
   return {
     services: options.services.map((service) => service.desc),
@@ -66,7 +45,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
       const next = () => {
         const input = inputs.pop();
         if (input === undefined) return;
-        validator.validate(input, create(input));
+        compileRules(input, create(input));
         setImmediate(next).unref();
       };
       setImmediate(next).unref();
@@ -103,12 +82,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
       let ended = false;
       let messages = 0;
       try {
-        const handler = implementations.get(method.parent.typeName)?.handlers[method.localName];
+        const service = implementations.get(method.parent.typeName);
+        const handler = service?.handlers[method.localName];
         if (handler === undefined) throw new LoquiError("unimplemented", `${name} is not implemented`);
         const streams = method.methodKind === "client_streaming" || method.methodKind === "bidi_streaming";
-        if (!streams) validate(method.input, input as MessageShape<DescMessage>);
+        if (!streams) checkMessage(method.input, input as MessageShape<DescMessage>);
         const request = streams
-          ? validated(method.input, input as AsyncIterable<MessageShape<DescMessage>>)
+          ? checked(method, input as AsyncIterable<MessageShape<DescMessage>>, service?.checksItself ?? [])
           : (input as MessageShape<DescMessage>);
         const run = handler as (
           request: RequestInput,
@@ -145,6 +125,22 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
       }
     },
   };
+}
+
+/** A stream of requests, each held to its rules as it comes, unless the handler does that. */
+function checked(
+  { input, localName }: DescMethod,
+  messages: AsyncIterable<MessageShape<DescMessage>>,
+  checkThemselves: readonly string[],
+): AsyncIterable<MessageShape<DescMessage>> {
+  return checkThemselves.includes(localName) ? messages : each(messages);
+
+  async function* each(messages: AsyncIterable<MessageShape<DescMessage>>) {
+    for await (const message of messages) {
+      checkMessage(input, message);
+      yield message;
+    }
+  }
 }
 
 /** The messages of a handler, waited for with patience; and so is its end where the reader leaves. */

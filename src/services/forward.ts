@@ -6,7 +6,7 @@ import type {
   MessageShape,
 } from "@bufbuild/protobuf";
 import { LoquiError } from "../errors.ts";
-import type { Gateway } from "../gateway/gateway.ts";
+import type { CallOptions, Gateway } from "../gateway/gateway.ts";
 import type { RequestContext } from "../request-context.ts";
 
 type ModelRequest = Message & { readonly model: string };
@@ -15,9 +15,10 @@ type ModelRequest = Message & { readonly model: string };
 export function forwardUnary<I extends DescMessage, O extends DescMessage>(
   gateway: Gateway,
   method: DescMethodUnary<I, O>,
+  options?: CallOptions,
 ): (request: MessageShape<I> & ModelRequest, context: RequestContext) => Promise<MessageShape<O>> {
   return async (request, context) => {
-    for await (const response of gateway.call(method, request, context)) return response;
+    for await (const response of gateway.call(method, request, context, options)) return response;
     throw new LoquiError("internal", "the backend answered nothing");
   };
 }

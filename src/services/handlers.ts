@@ -32,11 +32,17 @@ export type Handlers<S extends DescService> = { readonly [K in keyof S["method"]
 export interface ServiceImplementation {
   readonly desc: DescService;
   readonly handlers: Readonly<Record<string, Handler<DescMethod> | undefined>>;
+  /** Methods that hold the messages of their request stream to their rules themselves: a bad one doesn't end the call. */
+  readonly checksItself?: readonly string[];
 }
 
 /** Pairs a service with its handlers, checked against its descriptor. */
-export function implement<S extends DescService>(desc: S, handlers: Handlers<S>): ServiceImplementation {
-  return { desc, handlers: handlers as ServiceImplementation["handlers"] };
+export function implement<S extends DescService>(
+  desc: S,
+  handlers: Handlers<S>,
+  checksItself: readonly (keyof S["method"] & string)[] = [],
+): ServiceImplementation {
+  return { desc, handlers: handlers as ServiceImplementation["handlers"], checksItself };
 }
 
 /** A request message, or the stream of them where the client streams. */

@@ -22,8 +22,8 @@ export interface BatchRequest {
 
 /** What a request got. */
 export interface BatchResult {
-  /** Of its rows, in their order: `width` numbers each. */
-  readonly vectors: Float32Array;
+  /** Of its rows, in their order, `width` numbers each: views of what the engine gave, for the request alone. */
+  readonly vectors: readonly Float32Array[];
   /** Time until its first batch began, in milliseconds. */
   readonly queueMs: number;
 }
@@ -76,8 +76,7 @@ interface Waiting {
   running: boolean;
   readonly arrivedAt: number;
   queueMs: number | undefined;
-  vectors: Float32Array | undefined;
-  readonly rowCount: number;
+  readonly vectors: Float32Array[];
   resolve(result: BatchResult): void;
   reject(error: unknown): void;
 }
@@ -173,8 +172,7 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
         throw new Error(`${batch.length} rows made ${vectors.length} numbers instead of ${width} each`);
       }
       for (const [at, { request, index }] of batch.entries()) {
-        request.vectors ??= new Float32Array(request.rowCount * width);
-        request.vectors.set(vectors.subarray(at * width, (at + 1) * width), index * width);
+        request.vectors[index] = vectors.subarray(at * width, (at + 1) * width);
         request.missing -= 1;
       }
     } catch (error) {
@@ -185,7 +183,7 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
     }
     for (const request of requests) {
       request.running = false;
-      if (request.missing > 0 || request.vectors === undefined || !open.has(request)) continue;
+      if (request.missing > 0 || !open.has(request)) continue;
       open.delete(request);
       request.resolve({ vectors: request.vectors, queueMs: request.queueMs ?? 0 });
     }
@@ -218,11 +216,10 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
           rows: [],
           tokens,
           missing: rows.length,
-          rowCount: rows.length,
           running: false,
           arrivedAt: performance.now(),
           queueMs: undefined,
-          vectors: undefined,
+          vectors: new Array(rows.length),
           resolve(result) {
             settled();
             resolve(result);

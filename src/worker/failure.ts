@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
-import { ErrorDetailSchema } from "../../gen/loqui/v1/error_pb.ts";
 import { type Failure, FailureSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
+import { errorDetail } from "../error-detail.ts";
 import { isErrorKind, LoquiError } from "../errors.ts";
 import { QueueFull } from "./scheduler.ts";
 
@@ -9,15 +9,7 @@ export function encodeFailure(error: LoquiError): Failure {
   return create(FailureSchema, {
     message: error.message,
     queueFull: error instanceof QueueFull,
-    detail: create(ErrorDetailSchema, {
-      kind: error.kind,
-      type: error.type,
-      code: error.code ?? "",
-      ...(error.param !== undefined && { param: error.param }),
-      ...(error.retryAfterMs !== undefined && { retryAfterMs: Math.ceil(error.retryAfterMs) }),
-      ...(error.promptTokens !== undefined && { promptTokens: error.promptTokens }),
-      ...(error.contextLength !== undefined && { contextLength: error.contextLength }),
-    }),
+    detail: errorDetail(error),
   });
 }
 

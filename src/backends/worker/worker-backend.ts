@@ -3,6 +3,7 @@ import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufb
 import type { Totals } from "../../../gen/loqui/worker/v1/worker_pb.ts";
 import { identityOf } from "../../codec/identity.ts";
 import type { ModelConfig } from "../../config/models-file.ts";
+import { encodedMessage } from "../../encoded-message.ts";
 import { LoquiError } from "../../errors.ts";
 import { reportIgnored } from "../../ignored-header.ts";
 import { methodName } from "../../method-name.ts";
@@ -13,7 +14,7 @@ import { decodeFailure } from "../../worker/failure.ts";
 import { maxFrameBytes } from "../../worker/frames.ts";
 import { ignoredFields } from "../../worker/ignored-fields.ts";
 import type { WorkerInfo, WorkerLoad } from "../../worker/ipc.ts";
-import type { Backend, CallMethod } from "../backend.ts";
+import type { Backend, CallMethod, CallOptions } from "../backend.ts";
 import { createAdmission } from "./admission.ts";
 import { workerEnvironment } from "./environment.ts";
 import { lacksResources, resourceCode } from "./resources.ts";
@@ -224,6 +225,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
     method: CallMethod<I, O>,
     request: MessageShape<I>,
     context: RequestContext,
+    { encoded = false }: CallOptions = {},
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
     const { record, signal } = context;
     const bytes = toBinary(method.input, request);
@@ -260,7 +262,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
           let single: MessageShape<O> | undefined;
           for await (const reply of callWorker(worker.process.socketPath, callOf(method, bytes, context), signal)) {
             if (reply.case === "message") {
-              const message = fromBinary(method.output, reply.value);
+              const message = (encoded ? encodedMessage : fromBinary)(method.output, reply.value);
               if (unary) {
                 single = message;
                 continue;

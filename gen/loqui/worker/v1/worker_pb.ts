@@ -12,8 +12,10 @@
 // @generated from file loqui/worker/v1/worker.proto (package loqui.worker.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { StreamEmbeddingsItem, StreamEmbeddingsOptions, StreamEmbeddingsResponseSchema } from "../../v1/embedding_pb.ts";
+import { file_loqui_v1_embedding } from "../../v1/embedding_pb.ts";
 import type { ErrorDetail } from "../../v1/error_pb.ts";
 import { file_loqui_v1_error } from "../../v1/error_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
@@ -22,7 +24,42 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file loqui/worker/v1/worker.proto.
  */
 export const file_loqui_worker_v1_worker: GenFile = /*@__PURE__*/
-  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEiiAEKBENhbGwSEgoKcmVxdWVzdF9pZBgBIAEoCRIOCgZtZXRob2QYAiABKAkSDwoHcmVxdWVzdBgDIAEoDBIXCgp0aW1lb3V0X21zGAQgASgNSACIAQESDgoGdGVuYW50GAUgASgJEhMKC3RyYWNlcGFyZW50GAYgASgJQg0KC190aW1lb3V0X21zIh4KBUJlZ3VuEhUKDXByb21wdF90b2tlbnMYASABKA0iVQoHRmFpbHVyZRIPCgdtZXNzYWdlGAEgASgJEiUKBmRldGFpbBgCIAEoCzIVLmxvcXVpLnYxLkVycm9yRGV0YWlsEhIKCnF1ZXVlX2Z1bGwYAyABKAgiMwoIQ29tcGxldGUSJwoGdG90YWxzGAEgASgLMhcubG9xdWkud29ya2VyLnYxLlRvdGFscyKSAQoGVG90YWxzEhUKDXByb21wdF90b2tlbnMYASABKA0SFQoNY2FjaGVkX3Rva2VucxgCIAEoDRIZChFjb21wbGV0aW9uX3Rva2VucxgDIAEoDRIQCghxdWV1ZV9tcxgEIAEoARIWCg5maXJzdF90b2tlbl9tcxgFIAEoARIVCg1nZW5lcmF0aW9uX21zGAYgASgBYgZwcm90bzM", [file_loqui_v1_error]);
+  fileDesc("Chxsb3F1aS93b3JrZXIvdjEvd29ya2VyLnByb3RvEg9sb3F1aS53b3JrZXIudjEihQEKEUVtYmVkSXRlbXNSZXF1ZXN0Eg0KBW1vZGVsGAEgASgJEjIKB29wdGlvbnMYAiABKAsyIS5sb3F1aS52MS5TdHJlYW1FbWJlZGRpbmdzT3B0aW9ucxItCgVpdGVtcxgDIAMoCzIeLmxvcXVpLnYxLlN0cmVhbUVtYmVkZGluZ3NJdGVtIogBCgRDYWxsEhIKCnJlcXVlc3RfaWQYASABKAkSDgoGbWV0aG9kGAIgASgJEg8KB3JlcXVlc3QYAyABKAwSFwoKdGltZW91dF9tcxgEIAEoDUgAiAEBEg4KBnRlbmFudBgFIAEoCRITCgt0cmFjZXBhcmVudBgGIAEoCUINCgtfdGltZW91dF9tcyIeCgVCZWd1bhIVCg1wcm9tcHRfdG9rZW5zGAEgASgNIlUKB0ZhaWx1cmUSDwoHbWVzc2FnZRgBIAEoCRIlCgZkZXRhaWwYAiABKAsyFS5sb3F1aS52MS5FcnJvckRldGFpbBISCgpxdWV1ZV9mdWxsGAMgASgIIjMKCENvbXBsZXRlEicKBnRvdGFscxgBIAEoCzIXLmxvcXVpLndvcmtlci52MS5Ub3RhbHMikgEKBlRvdGFscxIVCg1wcm9tcHRfdG9rZW5zGAEgASgNEhUKDWNhY2hlZF90b2tlbnMYAiABKA0SGQoRY29tcGxldGlvbl90b2tlbnMYAyABKA0SEAoIcXVldWVfbXMYBCABKAESFgoOZmlyc3RfdG9rZW5fbXMYBSABKAESFQoNZ2VuZXJhdGlvbl9tcxgGIAEoATJuChRFbWJlZGRpbmdJdGVtU2VydmljZRJWCgpFbWJlZEl0ZW1zEiIubG9xdWkud29ya2VyLnYxLkVtYmVkSXRlbXNSZXF1ZXN0GiIubG9xdWkudjEuU3RyZWFtRW1iZWRkaW5nc1Jlc3BvbnNlMAFiBnByb3RvMw", [file_loqui_v1_embedding, file_loqui_v1_error]);
+
+/**
+ * The request of EmbedItems.
+ *
+ * @generated from message loqui.worker.v1.EmbedItemsRequest
+ */
+export type EmbedItemsRequest = Message<"loqui.worker.v1.EmbedItemsRequest"> & {
+  /**
+   * As in the options.
+   *
+   * @generated from field: string model = 1;
+   */
+  model: string;
+
+  /**
+   * What holds for all items.
+   *
+   * @generated from field: loqui.v1.StreamEmbeddingsOptions options = 2;
+   */
+  options?: StreamEmbeddingsOptions | undefined;
+
+  /**
+   * Held to their rules already. May be none, which checks the options.
+   *
+   * @generated from field: repeated loqui.v1.StreamEmbeddingsItem items = 3;
+   */
+  items: StreamEmbeddingsItem[];
+};
+
+/**
+ * Describes the message loqui.worker.v1.EmbedItemsRequest.
+ * Use `create(EmbedItemsRequestSchema)` to create a new message.
+ */
+export const EmbedItemsRequestSchema: GenMessage<EmbedItemsRequest> = /*@__PURE__*/
+  messageDesc(file_loqui_worker_v1_worker, 0);
 
 /**
  * Starts a call.
@@ -78,7 +115,7 @@ export type Call = Message<"loqui.worker.v1.Call"> & {
  * Use `create(CallSchema)` to create a new message.
  */
 export const CallSchema: GenMessage<Call> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 0);
+  messageDesc(file_loqui_worker_v1_worker, 1);
 
 /**
  * What is known of a call when its first token comes: what it is charged for if
@@ -100,7 +137,7 @@ export type Begun = Message<"loqui.worker.v1.Begun"> & {
  * Use `create(BegunSchema)` to create a new message.
  */
 export const BegunSchema: GenMessage<Begun> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 1);
+  messageDesc(file_loqui_worker_v1_worker, 2);
 
 /**
  * Why a call failed; the last frame.
@@ -135,7 +172,7 @@ export type Failure = Message<"loqui.worker.v1.Failure"> & {
  * Use `create(FailureSchema)` to create a new message.
  */
 export const FailureSchema: GenMessage<Failure> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 2);
+  messageDesc(file_loqui_worker_v1_worker, 3);
 
 /**
  * The end of a complete call; the last frame.
@@ -156,7 +193,7 @@ export type Complete = Message<"loqui.worker.v1.Complete"> & {
  * Use `create(CompleteSchema)` to create a new message.
  */
 export const CompleteSchema: GenMessage<Complete> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 3);
+  messageDesc(file_loqui_worker_v1_worker, 4);
 
 /**
  * What a generation took.
@@ -212,5 +249,26 @@ export type Totals = Message<"loqui.worker.v1.Totals"> & {
  * Use `create(TotalsSchema)` to create a new message.
  */
 export const TotalsSchema: GenMessage<Totals> = /*@__PURE__*/
-  messageDesc(file_loqui_worker_v1_worker, 4);
+  messageDesc(file_loqui_worker_v1_worker, 5);
+
+/**
+ * What the worker of an embedding model answers beside the methods of
+ * loqui.v1.EmbeddingService.
+ *
+ * @generated from service loqui.worker.v1.EmbeddingItemService
+ */
+export const EmbeddingItemService: GenService<{
+  /**
+   * Embeds the items of a stream that came together. One answer for each, in
+   * their order; a bad item fails alone, bad options fail the call.
+   *
+   * @generated from rpc loqui.worker.v1.EmbeddingItemService.EmbedItems
+   */
+  embedItems: {
+    methodKind: "server_streaming";
+    input: typeof EmbedItemsRequestSchema;
+    output: typeof StreamEmbeddingsResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_loqui_worker_v1_worker, 0);
 

@@ -1,0 +1,92 @@
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { EmbeddingEncodingFormat } from "../../gen/loqui/v1/embedding_pb.ts";
+
+/** How the vectors of a request are finished and written. */
+export interface VectorForm {
+  /** Numbers that are kept of each. */
+  readonly dimensions: number;
+  /** Whether they are scaled to length 1 then. */
+  readonly normalize: boolean;
+  readonly format: EmbeddingEncodingFormat;
+}
+
+/**
+ * The vector that a request gets of the model's: its first numbers, scaled. A
+ * view, finished in place; the zero vector stays. Throws where a number is none
+ * that JSON knows.
+ */
+export function finishVector(vector: Float32Array, { dimensions, normalize }: VectorForm): Float32Array {
+  const kept = vector.subarray(0, dimensions);
+  let squares = 0;
+  for (const number of kept) squares += number * number;
+  const length = Math.sqrt(squares);
+  if (!Number.isFinite(length)) throw new Error("the model's vector is not finite");
+  if (!normalize || length === 0) return kept;
+  for (let at = 0; at < kept.length; at += 1) kept[at] = (kept[at] ?? 0) / length;
+  return kept;
+}
+
+/** What an answer to many inputs holds beside the vectors. */
+export interface AnswerHead {
+  readonly model: string;
+  readonly promptTokens: number;
+}
+
+/**
+ * A `loqui.v1.CreateEmbeddingsResponse`, encoded: each vector is copied into it
+ * once, instead of becoming a list of numbers first. Numbers of the fields:
+ * embedding.proto.
+ */
+export function encodeAnswer(vectors: readonly Float32Array[], format: EmbeddingEncodingFormat, head: AnswerHead) {
+  const parts: Uint8Array[] = [string(1, "list")];
+  for (const [index, vector] of vectors.entries()) {
+    const fields = new BinaryWriter().tag(1, WireType.LengthDelimited).string("embedding");
+    // An index of 0 is what an absent one is.
+    if (index > 0) fields.tag(2, WireType.Varint).uint32(index);
+    const start = vectorStart(fields, format, { values: 3, packed: 4 }, vector).finish();
+    const length = start.length + vector.byteLength;
+    parts.push(new BinaryWriter().tag(2, WireType.LengthDelimited).uint32(length).finish(), start, bytesOf(vector));
+  }
+  const { model, promptTokens } = head;
+  const usage = tokens(tokens(new BinaryWriter(), 1, promptTokens), 2, promptTokens).finish();
+  parts.push(string(3, model), new BinaryWriter().tag(4, WireType.LengthDelimited).bytes(usage).finish());
+  return Buffer.concat(parts);
+}
+
+/** A `loqui.v1.StreamEmbeddingsResponse` with a vector, encoded likewise. */
+export function encodeItem(id: string, vector: Float32Array, format: EmbeddingEncodingFormat, promptTokens: number) {
+  const fields = new BinaryWriter();
+  if (id !== "") fields.tag(1, WireType.LengthDelimited).string(id);
+  const start = vectorStart(fields, format, { values: 2, packed: 3 }, vector).finish();
+  return Buffer.concat([start, bytesOf(vector), tokens(new BinaryWriter(), 5, promptTokens).finish()]);
+}
+
+/** What stands before a vector's bytes: a FloatVector's packed field and a field of bytes differ in it alone. */
+function vectorStart(
+  writer: BinaryWriter,
+  format: EmbeddingEncodingFormat,
+  fields: { readonly values: number; readonly packed: number },
+  { byteLength }: Float32Array,
+): BinaryWriter {
+  if (format === EmbeddingEncodingFormat.BASE64) {
+    return writer.tag(fields.packed, WireType.LengthDelimited).uint32(byteLength);
+  }
+  const inner = new BinaryWriter().tag(1, WireType.LengthDelimited).uint32(byteLength).finish();
+  return writer
+    .tag(fields.values, WireType.LengthDelimited)
+    .uint32(inner.length + byteLength)
+    .raw(inner);
+}
+
+function tokens(writer: BinaryWriter, field: number, count: number): BinaryWriter {
+  return count === 0 ? writer : writer.tag(field, WireType.Varint).uint32(count);
+}
+
+function string(field: number, text: string): Uint8Array {
+  return new BinaryWriter().tag(field, WireType.LengthDelimited).string(text).finish();
+}
+
+/** A vector as Protobuf has it: little-endian, as every processor that Node runs on. */
+function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
+}

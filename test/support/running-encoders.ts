@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { stringify } from "yaml";
+import { readSettings } from "../../src/config/settings.ts";
+import { startLoqui } from "../../src/loqui.ts";
+import { linkCheckpoint } from "./onnx-models.ts";
+import type { RunningLoqui } from "./running-loqui.ts";
+
+/** A checkpoint of the fixtures, as a model of a server. */
+export interface EncoderModel {
+  readonly encoder: string;
+  readonly layout: string;
+  /** Written into its `config_sentence_transformers.json`. */
+  readonly sentenceConfig?: object;
+  /** More of its `parameters` in the models file. */
+  readonly parameters?: object;
+}
+
+/** Starts loqui in this process with checkpoints, by their ids, and waits until they are ready. */
+export async function startWithEncoders(
+  encoders: Readonly<Record<string, EncoderModel>>,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<RunningLoqui> {
+  const folder = mkdtempSync(join(tmpdir(), "loqui-test-"));
+  const models = Object.entries(encoders).map(([id, { encoder, layout, sentenceConfig, parameters }]) => {
+    linkCheckpoint(join(folder, id), encoder, layout);
+    if (sentenceConfig !== undefined) {
+      writeFileSync(join(folder, id, "config_sentence_transformers.json"), JSON.stringify(sentenceConfig));
+    }
+    return {
+      id,
+      type: "embedding",
+      capabilities: ["text-embedding"],
+      engine: "onnxruntime",
+      source: { path: id },
+      preload: true,
+      parameters: { threads: 1, ...parameters },
+    };
+  });
+  writeFileSync(join(folder, "models.yaml"), stringify({ models }));
+  const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1" };
+  const loqui = await startLoqui(readSettings({ ...environment, ...settings }, {}, folder));
+  await loqui.settled;
+  return {
+    loqui,
+    url: loqui.url,
+    async [Symbol.asyncDispose]() {
+      await loqui.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
