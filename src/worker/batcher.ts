@@ -1,8 +1,13 @@
 import { LoquiError } from "../errors.ts";
 import { QueueFull } from "./scheduler.ts";
 
+/** Tokens that are computed as one row of a batch: of a text, or of a pair of texts. `length` is how many. */
+export interface BatchRow {
+  readonly length: number;
+}
+
 /** What computes batches: a row in, `width` numbers out, row after row. Not reentrant. */
-export type ComputeBatch = (rows: readonly Uint32Array[]) => Promise<Float32Array>;
+export type ComputeBatch<R extends BatchRow = Uint32Array> = (rows: readonly R[]) => Promise<Float32Array>;
 
 export interface BatchLimits {
   /** Tokens of one batch, padding included; a longer row is a batch of its own. */
@@ -14,9 +19,9 @@ export interface BatchLimits {
 }
 
 /** The rows of one request. */
-export interface BatchRequest {
-  /** Tokens of each row; at least one row, and in each at least one token. */
-  readonly rows: readonly Uint32Array[];
+export interface BatchRequest<R extends BatchRow = Uint32Array> {
+  /** At least one row, and in each at least one token. */
+  readonly rows: readonly R[];
   readonly tenant: string;
 }
 
@@ -47,28 +52,28 @@ export interface BatcherLoad {
  * filled with the rows closest to it in length, the leader's own first, so that
  * little of it is padding.
  */
-export interface Batcher {
+export interface Batcher<R extends BatchRow = Uint32Array> {
   /**
    * Throws `overloaded` at once where too much waits, the signal's reason as
    * soon as it is aborted (rows that aren't in a batch then are never
    * computed), `internal` where the engine fails.
    */
-  run(request: BatchRequest, signal: AbortSignal): Promise<BatchResult>;
+  run(request: BatchRequest<R>, signal: AbortSignal): Promise<BatchResult>;
   readonly load: BatcherLoad;
 }
 
 /** A row that waits. */
-interface Row {
-  readonly request: Waiting;
+interface Row<R> {
+  readonly request: Waiting<R>;
   /** Its place in the request. */
   readonly index: number;
-  readonly tokens: Uint32Array;
+  readonly tokens: R;
 }
 
-interface Waiting {
+interface Waiting<R> {
   readonly tenant: string;
   /** Rows that wait, the longest last. */
-  readonly rows: Row[];
+  readonly rows: Row<R>[];
   /** Tokens of those. */
   tokens: number;
   /** Rows that aren't computed yet. */
@@ -84,14 +89,18 @@ interface Waiting {
 /** How much longer than the shortest row of a batch the others may be: padding is computed in attention only. */
 const maxStretch = 1.25;
 
-export function createBatcher(width: number, compute: ComputeBatch, limits: BatchLimits): Batcher {
+export function createBatcher<R extends BatchRow>(
+  width: number,
+  compute: ComputeBatch<R>,
+  limits: BatchLimits,
+): Batcher<R> {
   /** Whose turn it is comes first; of each tenant the requests, likewise. */
-  const circle: { readonly tenant: string; readonly requests: Waiting[] }[] = [];
-  const open = new Set<Waiting>();
+  const circle: { readonly tenant: string; readonly requests: Waiting<R>[] }[] = [];
+  const open = new Set<Waiting<R>>();
   let queuedTokens = 0;
   let busy = false;
 
-  function enter(request: Waiting): void {
+  function enter(request: Waiting<R>): void {
     open.add(request);
     queuedTokens += request.tokens;
     const line = circle.find(({ tenant }) => tenant === request.tenant);
@@ -100,7 +109,7 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
   }
 
   /** Takes a request's waiting rows out; those in a batch run on, for nobody. */
-  function drop(request: Waiting): void {
+  function drop(request: Waiting<R>): void {
     open.delete(request);
     queuedTokens -= request.tokens;
     request.tokens = 0;
@@ -108,7 +117,7 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
     leaveCircle(request);
   }
 
-  function leaveCircle(request: Waiting): void {
+  function leaveCircle(request: Waiting<R>): void {
     const line = circle.findIndex(({ tenant }) => tenant === request.tenant);
     const requests = circle[line]?.requests;
     const index = requests?.indexOf(request) ?? -1;
@@ -117,7 +126,7 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
   }
 
   /** The request whose turn it is; it and its tenant go to the ends of their lines. */
-  function nextLeader(): Waiting | undefined {
+  function nextLeader(): Waiting<R> | undefined {
     const line = circle.shift();
     const leader = line?.requests.shift();
     if (line === undefined || leader === undefined) return undefined;
@@ -127,13 +136,13 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
   }
 
   /** Takes the rows of the next batch out of the queue. */
-  function nextBatch(): Row[] {
+  function nextBatch(): Row<R>[] {
     const leader = nextLeader();
     const first = leader?.rows.at(-1);
     if (leader === undefined || first === undefined) return [];
     const longest = first.tokens.length;
     const most = Math.max(Math.floor(limits.batchTokens / longest), 1);
-    const batch: Row[] = [];
+    const batch: Row<R>[] = [];
     for (const request of [leader, ...circle.flatMap(({ requests }) => requests)]) {
       while (batch.length < most) {
         const at = request.rows.findLastIndex(({ tokens }) => tokens.length <= longest);
@@ -160,7 +169,7 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
     }
   }
 
-  async function runBatch(batch: readonly Row[]): Promise<void> {
+  async function runBatch(batch: readonly Row<R>[]): Promise<void> {
     const requests = new Set(batch.map(({ request }) => request));
     for (const request of requests) {
       request.running = true;
@@ -211,7 +220,7 @@ export function createBatcher(width: number, compute: ComputeBatch, limits: Batc
           reject(signal.reason);
         };
         const settled = () => signal.removeEventListener("abort", leave);
-        const request: Waiting = {
+        const request: Waiting<R> = {
           tenant,
           rows: [],
           tokens,
