@@ -89,7 +89,7 @@ interface Waiting<R> {
 /** How much longer than the shortest row of a batch the others may be: padding is computed in attention only. */
 const maxStretch = 1.25;
 
-export function createBatcher<R extends BatchRow>(
+export function createBatcher<R extends BatchRow = Uint32Array>(
   width: number,
   compute: ComputeBatch<R>,
   limits: BatchLimits,
