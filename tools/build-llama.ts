@@ -15,7 +15,7 @@
  * binary is, into `llama/server/plain`. Takes twice as long.
  */
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -51,6 +51,11 @@ run("git", ["clone", "--quiet", "-c", "advice.detachedHead=false", join(sources,
 for (const patch of readdirSync(join(sources, "patches"))) {
   run("git", ["-C", llamaCpp, "apply", join(sources, "patches", patch)]);
 }
+// The addon shows the embedding of one sequence of a batch; this lets it show all.
+// Within a repository, git takes a patch's paths to be of the repository's root.
+run("git", ["-C", work, "apply", join(root, "tools", "llama-addon.patch")], {
+  GIT_CEILING_DIRECTORIES: realpathSync(folder),
+});
 
 const options = {
   CMAKE_BUILD_TYPE: "Release",
@@ -111,7 +116,7 @@ function replaceFolder(target: string, files: readonly string[]): void {
   for (const file of files) console.log(`built ${join(target, basename(file))}`);
 }
 
-function run(command: string, args: string[]): void {
+function run(command: string, args: string[], environment: Readonly<Record<string, string>> = {}): void {
   // CMakeLists.txt asks node where node-addon-api is; outside the project it needs to be told.
-  execFileSync(command, args, { stdio: "inherit", env: { ...process.env, NODE_PATH: modules } });
+  execFileSync(command, args, { stdio: "inherit", env: { ...process.env, NODE_PATH: modules, ...environment } });
 }

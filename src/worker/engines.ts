@@ -16,6 +16,8 @@ interface Runtime {
   environment(): Promise<Record<string, string>>;
 }
 
+const onLog = (level: string, message: string) => console.error(`llama.cpp ${level}: ${message}`);
+
 const runtimes: Readonly<Record<string, Runtime>> = {
   "llama.cpp": {
     async openTokens(model) {
@@ -26,8 +28,12 @@ const runtimes: Readonly<Record<string, Runtime>> = {
         batchSize: model.batchSize,
         contextLength: model.contextLength,
         threads: model.threads,
-        onLog: (level, message) => console.error(`llama.cpp ${level}: ${message}`),
+        onLog,
       });
+    },
+    async openTexts({ path, sequences, batchSize, contextLength, threads }) {
+      const { openLlamaTextEngine } = await import("../engines/llama/llama-text-engine.ts");
+      return openLlamaTextEngine({ path, sequences, batchSize, contextLength, threads, onLog });
     },
     async environment() {
       const { addonEnvironment } = await import("../engines/llama/addon-file.ts");

@@ -25,13 +25,22 @@ export type LogLevel = "fatal" | "error" | "warn" | "info" | "debug";
 export interface Llama {
   /** Cores that do arithmetic well: not hyperthreads, not efficiency cores. */
   readonly mathCores: number;
-  /** Opens a GGUF file. Throws `model_unavailable`. A file that {@link checkGguf} refuses may abort the process. */
-  openModel(path: string, gpuLayers: number): Promise<LlamaModel>;
+  /**
+   * Whether a pooled context gives the vectors of all rows of a batch, as the
+   * local build does. The prebuilt binary gives those of sequence 0 alone.
+   */
+  readonly poolsBatches: boolean;
+  /**
+   * Opens a GGUF file, with some integers of its metadata replaced. Throws
+   * `model_unavailable`. A file that {@link checkGguf} refuses may abort the process.
+   */
+  openModel(path: string, gpuLayers: number, replaced?: ReadonlyMap<string, number>): Promise<LlamaModel>;
 }
 
 /** The weights and the vocabulary. Every token id given must be in the vocabulary: the addon doesn't check. */
 export interface LlamaModel {
   readonly trainContextLength: number;
+  /** Width of a vector that comes out, which some models project to another than that of the hidden state. */
   readonly embeddingSize: number;
   readonly parameters: number;
   readonly sizeBytes: number;
@@ -42,6 +51,7 @@ export interface LlamaModel {
   /** Undefined where the model has none. */
   readonly bosToken: number | undefined;
   readonly eosToken: number | undefined;
+  readonly separatorToken: number | undefined;
   /** Adds neither of the tokens that a text begins and ends with. */
   tokenize(text: string, special: boolean): Uint32Array;
   /** Text of some tokens, lossy where it isn't whole characters, without the first one's leading space. */
@@ -52,6 +62,8 @@ export interface LlamaModel {
   tokenAttributes(token: number): number;
   isEndOfGeneration(token: number): boolean;
   openContext(shape: ContextShape): Promise<LlamaContext>;
+  /** A context that pools what comes out of each sequence: as the metadata say to a vector, or by the model's classifier to scores. */
+  openPooledContext(shape: ContextShape, pooled: "vectors" | "scores"): Promise<PooledContext>;
   createSampler(sampling: Sampling, history: Uint32Array): LlamaSampler;
   /** Something to read logits with. Holds 12 bytes per token of the vocabulary. */
   createProbe(): LlamaProbe;
@@ -85,6 +97,18 @@ export interface LlamaContext {
   /** Makes `target` a copy of `source`, all cells. The data are copied at the next decode. */
   copySequence(source: number, target: number): Promise<void>;
   setThreads(threads: number): void;
+  dispose(): Promise<void>;
+}
+
+/** What computes one vector, or some scores, of each row of tokens. Nothing here may overlap with `pool`. */
+export interface PooledContext {
+  /**
+   * Runs rows as one batch, each in a sequence of its own from position 0, and
+   * resolves to what came out of them, one after the other. More than one row
+   * only where {@link Llama.poolsBatches}. Takes their tokens together within
+   * the batch size, and of each no more than its sequence has cells.
+   */
+  pool(rows: readonly Uint32Array[]): Promise<Float32Array>;
   dispose(): Promise<void>;
 }
 
@@ -162,6 +186,7 @@ interface AddonModel {
   /** −1 where there is none or it is no control token. */
   tokenBos(): number;
   tokenEos(): number;
+  sepToken(): number;
   getTokenString(token: number): string;
   getTokenAttributes(token: number): number;
   isEogToken(token: number): boolean;
@@ -179,6 +204,10 @@ interface AddonContext {
   addToBatch(sequence: number, position: number, tokens: Uint32Array, logitIndexes: Uint32Array): Uint32Array;
   /** Runs in libuv's pool. Doesn't check for a disposed context. */
   decodeBatch(): Promise<void>;
+  /** Of sequence 0 where the context pools, of the last token else. `tokens`, above 0, is for the message of a failure. */
+  getEmbedding(tokens: number): Float64Array;
+  /** Of the sequences 0 to `sequences` − 1, all of the last batch. Of the local build alone (tools/llama-addon.patch). */
+  getSequenceEmbeddings?(sequences: number): Float32Array;
   /**
    * Runs in libuv's pool. −1 when no candidate is left. Rejects where the grammar
    * refuses the token that was drawn all the same, since every other one had a
@@ -260,7 +289,15 @@ interface AddonGrammarState {
 }
 
 interface Addon {
-  AddonModel: new (path: string, params: { addonExports: Addon; gpuLayers: number; useMmap: boolean }) => AddonModel;
+  AddonModel: new (
+    path: string,
+    params: {
+      addonExports: Addon;
+      gpuLayers: number;
+      useMmap: boolean;
+      overridesList?: [key: string, value: bigint][];
+    },
+  ) => AddonModel;
   AddonContext: new (
     model: AddonModel,
     params: {
@@ -269,6 +306,8 @@ interface Addon {
       sequences: number;
       flashAttention: "auto";
       threads: number;
+      embeddings?: boolean;
+      ranking?: boolean;
     },
   ) => AddonContext;
   AddonSampler: {
@@ -300,6 +339,7 @@ const members = {
     "getTotalParameters",
     "tokenBos",
     "tokenEos",
+    "sepToken",
     "getTokenString",
     "getTokenAttributes",
     "isEogToken",
@@ -313,6 +353,7 @@ const members = {
     "initBatch",
     "addToBatch",
     "decodeBatch",
+    "getEmbedding",
     "sampleToken",
     "removeTokenCellsFromSequence",
     "getSequenceKvCacheMinPosition",
@@ -361,8 +402,10 @@ async function load(): Promise<Llama> {
 
   return {
     mathCores: Math.max(1, Math.floor(addon.getMathCores())),
-    async openModel(file, gpuLayers) {
-      const model = new addon.AddonModel(file, { addonExports: addon, gpuLayers, useMmap: true });
+    poolsBatches: "getSequenceEmbeddings" in addon.AddonContext.prototype,
+    async openModel(file, gpuLayers, replaced = new Map()) {
+      const overridesList = [...replaced].map(([key, value]): [string, bigint] => [key, BigInt(value)]);
+      const model = new addon.AddonModel(file, { addonExports: addon, gpuLayers, useMmap: true, overridesList });
       await initialise(model, "the model file can't be loaded");
       return wrapModel(addon, model);
     },
@@ -443,22 +486,15 @@ function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
     addEos: model.shouldAppendEosToken(),
     bosToken: optional(model.tokenBos()),
     eosToken: optional(model.tokenEos()),
+    separatorToken: optional(model.sepToken()),
     tokenize: (text, special) => model.tokenize(text, special),
     detokenize: (tokens, special) => model.detokenize(tokens, special),
     tokenText: (token) => model.getTokenString(token),
     tokenAttributes: (token) => model.getTokenAttributes(token),
     isEndOfGeneration: (token) => model.isEogToken(token),
-    async openContext({ cells, sequences, batchSize, threads }) {
-      const context = new addon.AddonContext(model, {
-        contextSize: cells,
-        batchSize,
-        sequences,
-        flashAttention: "auto",
-        threads,
-      });
-      await initialise(context, `no context of ${cells} tokens could be made`);
-      return wrapContext(context);
-    },
+    openContext: async (shape) => wrapContext(await openContext(addon, model, shape, {})),
+    openPooledContext: async (shape, pooled) =>
+      wrapPooled(await openContext(addon, model, shape, { embeddings: true, ranking: pooled === "scores" })),
     createSampler: (sampling, history) => createSampler(addon, model, sampling, history),
     createProbe() {
       const sampler = new addon.AddonSampler(model);
@@ -468,6 +504,18 @@ function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
     },
     dispose: () => model.dispose(),
   };
+}
+
+async function openContext(
+  addon: Addon,
+  model: AddonModel,
+  { cells, sequences, batchSize, threads }: ContextShape,
+  output: { embeddings?: boolean; ranking?: boolean },
+): Promise<AddonContext> {
+  const shape = { contextSize: cells, batchSize, sequences, flashAttention: "auto", threads, ...output } as const;
+  const context = new addon.AddonContext(model, shape);
+  await initialise(context, `no context of ${cells} tokens could be made`);
+  return context;
 }
 
 /** A sampler as {@link LlamaContext.sample} needs it. */
@@ -591,6 +639,30 @@ function wrapContext(context: AddonContext): LlamaContext {
       await context.copySequenceStateFromOtherSequence(target, source);
     },
     setThreads: (threads) => context.setThreads(threads),
+    dispose: () => context.dispose(),
+  };
+}
+
+function wrapPooled(context: AddonContext): PooledContext {
+  return {
+    async pool(rows) {
+      context.initBatch(rows.reduce((sum, row) => sum + row.length, 0));
+      // What is pooled are the outputs of all tokens; llama.cpp warns of each batch that has others.
+      for (const [sequence, row] of rows.entries())
+        context.addToBatch(
+          sequence,
+          0,
+          row,
+          row.map((_, index) => index),
+        );
+      try {
+        await context.decodeBatch();
+        return Float32Array.from(context.getSequenceEmbeddings?.(rows.length) ?? context.getEmbedding(1));
+      } finally {
+        // The next rows begin at position 0 again. Encoders have no cells, and that is fine too.
+        for (const sequence of rows.keys()) context.removeTokenCellsFromSequence(sequence, -1, -1);
+      }
+    },
     dispose: () => context.dispose(),
   };
 }

@@ -1,0 +1,118 @@
+import { LoquiError } from "../../errors.ts";
+import { isArray, numbersOf, textOf } from "./gguf-check.ts";
+import { damaged, type GgufHeader } from "./gguf-header.ts";
+
+/** How the outputs of a text's tokens become one vector; llama.cpp has no others. */
+export const poolings = ["mean", "cls", "lasttoken"] as const;
+export type Pooling = (typeof poolings)[number];
+
+/** `llama_pooling_type` in llama.h. */
+export const poolingType = { none: 0, mean: 1, cls: 2, lasttoken: 3, rank: 4 } as const;
+
+/**
+ * Architectures whose tokens see one another in both directions and that have
+ * no KV cache (`llama_model::create_memory`): any texts make one batch.
+ */
+const encoders: readonly string[] = [
+  "bert",
+  "jina-bert-v2",
+  "jina-bert-v3",
+  "nomic-bert",
+  "nomic-bert-moe",
+  "neo-bert",
+  "modern-bert",
+  "eurobert",
+  "gemma-embedding",
+];
+
+/** Generative architectures of which there are embedding models. Others may lack the hidden state that pooling needs, which ends the process. */
+const decoders: readonly string[] = ["llama", "llama-embed", "mistral3", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"];
+
+/** The architectures whose classifiers llama.cpp computes, with the tensors that it takes for granted. */
+const classifiers: Readonly<Record<string, readonly string[]>> = {
+  // A BERT's pooler comes before its classifier, but the usual converter leaves it out.
+  bert: ["cls.weight", "cls.output.weight"],
+  "jina-bert-v2": ["cls.weight"],
+  "modern-bert": ["cls.weight", "cls.output.weight"],
+  "neo-bert": ["cls.weight", "cls.output.weight"],
+  qwen3: ["cls.output.weight"],
+};
+
+/** What kind of model a file holds that is to pool. */
+export interface PooledKind {
+  readonly architecture: string;
+  /** Whether tokens attend to all of their text, and no KV cache is kept. */
+  readonly encoder: boolean;
+  /** Number of tokens of the vocabulary. */
+  readonly vocabularySize: number;
+}
+
+/** Refuses what pools no tokens, and what llama.cpp would die of. Throws `model_unavailable`. */
+export function checkPooled(header: GgufHeader): PooledKind {
+  const architecture = textOf(header, "general.architecture") ?? "";
+  const encoder = encoders.includes(architecture);
+  if (!encoder && !decoders.includes(architecture)) {
+    throw unfit(`no vectors are made with the architecture ${architecture.slice(0, 64)} on llama.cpp`);
+  }
+  checkDense(header, architecture);
+  const tokens = header.metadata.get("tokenizer.ggml.tokens");
+  return { architecture, encoder, vocabularySize: isArray(tokens) ? tokens.length : 0 };
+}
+
+/**
+ * How a model pools that makes vectors: as is `wanted`, else as the file says,
+ * else as sentence-transformers does, the mean for encoders and the last token
+ * for decoders. Throws `model_unavailable`.
+ */
+export function poolingOf(header: GgufHeader, { architecture, encoder }: PooledKind, wanted?: string): Pooling {
+  const key = `${architecture}.pooling_type`;
+  const [named = poolingType.none] = numbersOf(header.metadata.get(key));
+  const known = Object.entries(poolingType).find(([, type]) => type === named)?.[0];
+  if (known === undefined) throw damaged(`${key} ${named} is none of ${Object.values(poolingType).join(", ")}`);
+  if (named === poolingType.rank) throw unfit("the model scores pairs of texts: its type is rerank, not embedding");
+  if (wanted !== undefined && !isPooling(wanted)) {
+    throw unfit(`pooling ${wanted.slice(0, 64)} is none of ${poolings.join(", ")}, which llama.cpp has`);
+  }
+  if (wanted !== undefined) return wanted;
+  return isPooling(known) ? known : encoder ? "mean" : "lasttoken";
+}
+
+/** How many scores the classifier gives. Throws `model_unavailable` where there is none, or one without all its parts. */
+export function scoresOf(header: GgufHeader, architecture: string): number {
+  const wanted = classifiers[architecture];
+  const missing = wanted?.find((name) => !header.tensors.has(name));
+  if (wanted === undefined || missing !== undefined) {
+    const what = wanted === undefined ? "none is known for its architecture" : `the tensor ${missing} is not there`;
+    throw unfit(`the model has no classifier that scores pairs of texts: ${what}`);
+  }
+  const labels = header.metadata.get(`${architecture}.classifier.output_labels`);
+  const count = isArray(labels) ? labels.length : 1;
+  const last = header.tensors.get("cls.output.weight") ?? header.tensors.get("cls.weight");
+  const outputs = last?.shape[1] ?? 1;
+  const expected = architecture === "qwen3" ? 2 : 1;
+  if (outputs !== count) throw damaged(`its classifier has ${outputs} outputs for ${count} labels`);
+  if (count !== expected) throw unfit(`the model's classifier has ${count} labels, not ${expected} as a reranker's`);
+  return count;
+}
+
+/** The projections after the pooling (`llama_model_gemma_embedding`). */
+function checkDense({ metadata, tensors }: GgufHeader, architecture: string): void {
+  const of = (key: string) => numbersOf(metadata.get(`${architecture}.${key}`))[0] ?? 0;
+  const width = of("embedding_length");
+  for (const key of ["dense_2_feat_in", "dense_3_feat_out"]) {
+    if (of(key) !== 0 && of(key) !== width) {
+      throw damaged(`${architecture}.${key} ${of(key)} is not ${architecture}.embedding_length ${width}`);
+    }
+  }
+  const [first, second] = [tensors.get("dense_2.weight"), tensors.get("dense_3.weight")];
+  if ((first === undefined) !== (second === undefined)) throw damaged("it has one of dense_2 and dense_3 alone");
+  if (first?.shape[1] !== second?.shape[0]) throw damaged("its tensors dense_2 and dense_3 don't follow one another");
+}
+
+function isPooling(name: string): name is Pooling {
+  return (poolings as readonly string[]).includes(name);
+}
+
+export function unfit(message: string): LoquiError {
+  return new LoquiError("model_unavailable", message);
+}

@@ -1,0 +1,155 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type LlamaTextOptions, openLlamaTextEngine } from "../../../src/engines/llama/llama-text-engine.ts";
+import type { TextEngine } from "../../../src/engines/text-engine.ts";
+import { u32 } from "../../support/gguf.ts";
+import { writeEncoder } from "../../support/gguf-encoder.ts";
+import { onnxFixtures } from "../../support/onnx-models.ts";
+import { modelFolder } from "./generate.ts";
+
+const inFolder = modelFolder();
+const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
+
+async function open(path: string, options: Partial<LlamaTextOptions> = {}): Promise<TextEngine> {
+  const engine = await openLlamaTextEngine({ path, sequences: 4, contextLength: 40, threads: 2, ...options });
+  afterAll(() => engine[Symbol.asyncDispose]());
+  return engine;
+}
+
+/** What sentence-transformers makes of the same weights (test/engines/onnx/reference/make.py). */
+function referenceOf(name: string, layout: string) {
+  const reference = JSON.parse(readFileSync(join(onnxFixtures, name, "reference.json"), "utf8"));
+  const { step, width, vectors } = reference.layouts[layout];
+  const bytes = Buffer.from(vectors, "base64");
+  const ids = (reference.ids as number[][]).map((row) => Uint32Array.from(row));
+  return {
+    ids,
+    rows: ids.flatMap((row, index) => (index % step === 0 ? [{ row, text: texts[index] ?? "" }] : [])),
+    width: width as number,
+    vectors: Float32Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at)),
+  };
+}
+
+function cosine(a: Float32Array, b: Float32Array, from: number, width: number): number {
+  let [ab, aa, bb] = [0, 0, 0];
+  for (let at = from; at < from + width; at += 1) {
+    const [x = 0, y = 0] = [a[at], b[at]];
+    ab += x * y;
+    aa += x * x;
+    bb += y * y;
+  }
+  return ab / Math.sqrt(aa * bb);
+}
+
+beforeAll(() => {
+  for (const name of ["bert", "xlm-roberta"] as const) writeEncoder(inFolder(`${name}.gguf`), name);
+  writeEncoder(inFolder("unsaid.gguf"), "bert", { metadata: { "bert.pooling_type": undefined } });
+  writeEncoder(inFolder("none.gguf"), "bert", { metadata: { "bert.pooling_type": u32(0) } });
+  writeEncoder(inFolder("cls.gguf"), "bert", { metadata: { "bert.pooling_type": u32(2) } });
+});
+
+describe("the vectors of sentence-transformers", () => {
+  it.each<[string, string, string, string | undefined]>([
+    ["bert", "bert", "mean", undefined],
+    ["bert", "bert", "cls", "cls"],
+    ["bert", "bert", "lasttoken", "lasttoken"],
+    ["bert whose file says cls", "cls", "cls", undefined],
+    ["bert whose file says cls, asked for another", "cls", "mean", "mean"],
+    ["bert whose file says nothing", "unsaid", "mean", undefined],
+    ["bert whose file says that nothing pools", "none", "mean", undefined],
+    ["xlm-roberta", "xlm-roberta", "mean", undefined],
+  ])("%s", async (_, file, layout, pooling) => {
+    const { rows, width, vectors } = referenceOf(file === "xlm-roberta" ? file : "bert", layout);
+    const engine = await open(inFolder(`${file}.gguf`), { pooling });
+    expect(engine.width).toBe(width);
+    const made = await engine.embed(rows.map(({ row }) => row));
+    for (const [at, { text }] of rows.entries()) {
+      // transformers gives padding in a text no position of its own, llama.cpp does.
+      if (file === "xlm-roberta" && text.includes("<pad>")) continue;
+      expect(cosine(made, vectors, at * width, width), text).toBeGreaterThan(0.99999);
+    }
+  });
+});
+
+describe("batches", () => {
+  it.each([
+    ["of any size", 512],
+    ["that must be parted", 41],
+  ])("%s give each text the vector that it has alone", async (_, batchSize) => {
+    const { ids, width } = referenceOf("bert", "mean");
+    const engine = await open(inFolder("bert.gguf"), { batchSize });
+    const together = await engine.embed(ids);
+    for (const [at, row] of ids.entries()) {
+      const alone = await engine.embed([row]);
+      for (let k = 0; k < width; k++) expect(alone[k]).toBeCloseTo(together[at * width + k] ?? Number.NaN, 5);
+    }
+  });
+
+  it("are the same with one thread and with several", async () => {
+    const { ids } = referenceOf("bert", "mean");
+    const [one, four] = await Promise.all([1, 4].map((threads) => open(inFolder("bert.gguf"), { threads })));
+    const [a = new Float32Array(), b = new Float32Array()] = [await one?.embed(ids), await four?.embed(ids)];
+    expect(a.length).toBe(ids.length * 16);
+    for (const [at, value] of a.entries()) expect(b[at]).toBeCloseTo(value, 5);
+  });
+});
+
+describe("tokens", () => {
+  it("are the reference's where llama.cpp splits as the tokenizer does: WordPiece", async () => {
+    const engine = await open(inFolder("bert.gguf"));
+    const { ids } = referenceOf("bert", "mean");
+    for (const [at, text] of texts.entries()) {
+      // llama.cpp takes no Hangul and no combined Devanagari apart, and makes long words no unknown ones.
+      if (/[\uac00-\ud7a3\u0900-\u097f]|\S{101}/u.test(text)) continue;
+      expect([...engine.tokenize(text, "end")], text).toEqual([...(ids[at] ?? [])]);
+    }
+  });
+
+  it("are cut between those that stand around every text", async () => {
+    const engine = await open(inFolder("bert.gguf"), { contextLength: 5 });
+    const whole = engine.tokenize("one two three four five six", "none");
+    expect(whole.length).toBeGreaterThan(8);
+    expect([whole.at(0), whole.at(-1)]).toEqual([2, 3]);
+    expect([...engine.tokenize("one two three four five six", "end")]).toEqual([2, ...whole.subarray(1, 4), 3]);
+    expect([...engine.tokenize("one two three four five six", "start")]).toEqual([2, ...whole.subarray(-4)]);
+    expect([...engine.tokenize("", "none")]).toEqual([2, 3]);
+  });
+
+  it("of a text with control tokens' names are those", async () => {
+    const engine = await open(inFolder("bert.gguf"));
+    expect([...engine.tokenize("[SEP][MASK]", "none")]).toEqual([2, 3, 4, 3]);
+  });
+});
+
+describe("what is refused", () => {
+  it.each<[string, Partial<LlamaTextOptions>, string]>([
+    [
+      "a pooling that llama.cpp lacks",
+      { pooling: "max" },
+      "pooling max is none of mean, cls, lasttoken, which llama.cpp has",
+    ],
+    ["more tokens than the model has positions", { contextLength: 45 }, "n_ctx 45 is above the model's maximum 44"],
+    ["no threads", { threads: 0 }, "threads 0 is not from 1 to 512"],
+    ["a batch beyond bounds", { batchSize: 70_000 }, "batchSize 70000 is not from 1 to 65536"],
+  ])("%s", async (_, options, message) => {
+    const opened = openLlamaTextEngine({ path: inFolder("bert.gguf"), sequences: 4, ...options });
+    await expect(opened).rejects.toMatchObject({ kind: "model_unavailable", message });
+  });
+
+  it("rows that would reach beyond native arrays, without ending the process", async () => {
+    const engine = await open(inFolder("bert.gguf"));
+    await expect(engine.embed([Uint32Array.of(420)])).rejects.toThrow("token 420 is not in the vocabulary of 420");
+    await expect(engine.embed([new Uint32Array(41)])).rejects.toThrow("a row has 1 to 40 tokens, not 41");
+    await expect(engine.embed([new Uint32Array(0)])).rejects.toThrow("a row has 1 to 40 tokens, not 0");
+    expect(await engine.embed([Uint32Array.of(2, 3)])).toHaveLength(16);
+  });
+
+  it("work after the end", async () => {
+    const engine = await openLlamaTextEngine({ path: inFolder("bert.gguf"), sequences: 1 });
+    const last = engine.embed([Uint32Array.of(2, 3)]);
+    await engine[Symbol.asyncDispose]();
+    expect(await last).toHaveLength(16);
+    await expect(engine.embed([Uint32Array.of(2, 3)])).rejects.toThrow("the engine is disposed");
+  });
+});
