@@ -96,7 +96,7 @@ export function configOf(
     ...config,
     id,
     engine: changes.engine ?? config.engine,
-    parameters: { ...config.parameters, n_ctx: 512, threads: 1, ...changes.parameters },
+    parameters: { ...config.parameters, n_ctx: 512, threads: 1, stream_interval_ms: 0, ...changes.parameters },
     defaults: { ...config.defaults, ...changes.defaults },
   };
 }
