@@ -24,6 +24,8 @@ const session = await InferenceSession.create(model, {
       model_external_initializers_file_folder_path: folder,
       // Spinning threads take a whole core while nothing is to be done.
       intra_op: { allow_spinning: "0" },
+      // It would put back the slow kernel that `skipLayerNorm` of graph-builder.ts leaves.
+      optimization: { disable_specified_optimizers: "SkipLayerNormFusion" },
     },
   },
 });
