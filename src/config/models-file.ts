@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
@@ -55,18 +55,6 @@ const samplingDefaults = z.strictObject({
   max_tokens: z.int().min(0).max(2_147_483_647).optional(),
 });
 
-const poolingAliases: Readonly<Record<string, string>> = {
-  last: "lasttoken",
-  last_token: "lasttoken",
-  weighted_mean: "weightedmean",
-};
-
-/** As sentence-transformers names them. */
-const poolingMode = z.preprocess(
-  canonical(poolingAliases),
-  z.enum(["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]),
-);
-
 /** How a model is loaded; what is absent is chosen when it loads. */
 const parameters = z.strictObject({
   /** The longest context of one request, in tokens; the model's own where absent, at most 8192 then. */
@@ -89,33 +77,43 @@ const parameters = z.strictObject({
    * faster than a dozen times a second.
    */
   stream_interval_ms: z.int().min(0).max(10_000).default(80),
-  /** How the tokens of a text become one vector, several joined; as the checkpoint says where absent. */
-  pooling: z
-    .union([poolingMode.transform((mode) => [mode]), z.array(poolingMode).min(1).max(6)])
-    .refine((modes) => new Set(modes).size === modes.length, "names a mode twice")
-    .optional(),
   /** A Jinja template to use instead of the model's own. */
   chat_template: z.string().min(1).max(262_144).optional(),
 });
 
-/** An entry of a models file. */
-export const modelSchema = z.strictObject({
-  id: modelId,
-  type: z.enum(modelTypes),
-  capabilities: z.array(z.preprocess(canonical(capabilityAliases), z.enum(capabilities))).default([]),
-  engine: z.preprocess(canonical(engineAliases), z.enum(engines)),
-  /** Where the weights are; a relative path starts at the folder of the file that names it. */
-  source: z.strictObject({ path: z.string().min(1).max(4096) }),
-  aliases: z.array(modelId).max(64).default([]),
-  description: z.string().max(4096).optional(),
-  license: z.string().max(256).optional(),
-  parameters: parameters.prefault({}),
-  defaults: samplingDefaults.default({}),
-  /** Switched off: listed, but answers nothing. */
-  disabled: z.boolean().default(false),
-  /** Loaded when the server starts, where MODELS names no models. */
-  preload: z.boolean().default(false),
-});
+const modelSchema = z
+  .strictObject({
+    id: modelId,
+    type: z.enum(modelTypes),
+    capabilities: z.array(z.preprocess(canonical(capabilityAliases), z.enum(capabilities))).default([]),
+    engine: z.preprocess(canonical(engineAliases), z.enum(engines)),
+    /** Where the weights are; a relative path starts at the folder of the file that names it. */
+    source: z.strictObject({
+      path: z.string().min(1).max(4096),
+      /** Of a checkpoint's folder the `.onnx` file to run, in place of its weights. */
+      file: z
+        .string()
+        .max(255)
+        .regex(/^[\w.-]+(\/[\w.-]+)*\.onnx$/, "is the name of an .onnx file inside the folder")
+        .optional(),
+    }),
+    aliases: z.array(modelId).max(64).default([]),
+    description: z.string().max(4096).optional(),
+    license: z.string().max(256).optional(),
+    parameters: parameters.prefault({}),
+    defaults: samplingDefaults.default({}),
+    /** Switched off: listed, but answers nothing. */
+    disabled: z.boolean().default(false),
+    /** Loaded when the server starts, where MODELS names no models. */
+    preload: z.boolean().default(false),
+  })
+  .refine(
+    ({ type, engine, source }) => source.file === undefined || (engine === "onnxruntime" && type === "embedding"),
+    {
+      path: ["source", "file"],
+      message: "is for models of type embedding with the engine onnxruntime",
+    },
+  );
 
 const fileSchema = z.strictObject({ models: z.array(modelSchema).default([]) });
 
@@ -140,5 +138,29 @@ export function readModelsFile(path: string): ModelConfig[] {
   const twice = ids.find((id, index) => ids.indexOf(id) !== index);
   if (twice !== undefined) throw new ConfigError(`${path}: the id ${twice} stands twice`);
   const folder = dirname(resolve(path));
-  return result.data.models.map((model) => ({ ...model, source: { path: resolve(folder, model.source.path) } }));
+  return result.data.models.map((model) => ({
+    ...model,
+    source: { ...model.source, path: resolve(folder, model.source.path) },
+  }));
+}
+
+/** A model made of nothing but the path of a .gguf file: its name is the file's. */
+export function modelOfFile(path: string): ModelConfig {
+  const absolute = resolve(path);
+  if (!existsSync(absolute)) throw new ConfigError(`MODELS: ${path}: no such file`);
+  const name =
+    absolute
+      .split("/")
+      .at(-1)
+      ?.replace(/\.gguf$/i, "") ?? "";
+  const result = modelSchema.safeParse({
+    id: name,
+    type: "chat",
+    capabilities: ["chat-completion"],
+    engine: "llama.cpp",
+    source: { path: absolute },
+    preload: true,
+  });
+  if (!result.success) throw new ConfigError(`MODELS: ${path}: ${describeIssue(result.error)}`);
+  return result.data;
 }

@@ -41,9 +41,9 @@ const runtimes: Readonly<Record<string, Runtime>> = {
     },
   },
   onnxruntime: {
-    async openTexts({ path, contextLength, threads, pooling }) {
+    async openTexts({ path, file, contextLength, threads }) {
       const { openOnnxEngine } = await import("../engines/onnx/onnx-engine.ts");
-      return openOnnxEngine({ path, contextLength, threads, pooling });
+      return openOnnxEngine({ path, file, contextLength, threads });
     },
     async openPairs({ path, contextLength, threads }) {
       const { openOnnxPairEngine } = await import("../engines/onnx/onnx-pair-engine.ts");

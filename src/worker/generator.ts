@@ -182,7 +182,11 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
           const keepStop = request.includeStopStrInOutput === true;
           const nextScanner = stopScanners(request.stop, keepStop);
           const promptTokens = options.prompts.reduce((sum, prompt) => sum + prompt.length, 0);
-          let completionTokens = 0;
+          let begun = false;
+          const begin = () => {
+            if (!begun) call.begun({ promptTokens });
+            begun = true;
+          };
 
           const { maxTokens = -1 } = options;
           const most = maxTokens === -1 ? contextLength : maxTokens;
@@ -221,8 +225,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 onPrompt: (processed, soFar) => options.onPrompt?.(index, processed, soFar),
               }),
               onToken(token, logprobs, soFar) {
-                completionTokens += 1;
-                call.progress({ promptTokens, completionTokens });
+                begin();
                 const stopped = stopTokens.has(token);
                 if (stopped && !keepStop) return "stop";
                 const text = decoder.push(token);
@@ -244,7 +247,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 return { logitBias: wanted.logitBias };
               },
               onEnd(result) {
-                call.progress({ promptTokens, completionTokens });
+                begin();
                 const flushed = decoder.flush();
                 trail?.end(flushed);
                 const rest = [...output.push(scanner.push(flushed) + scanner.flush()), ...output.end()];

@@ -1,4 +1,3 @@
-import type { PoolingMode } from "../engines/onnx/pooling.ts";
 import type { ErrorKind } from "../errors.ts";
 import type { Shown } from "./chat-template.ts";
 import type { Pulse } from "./pulse.ts";
@@ -25,6 +24,8 @@ export interface WorkerModel {
   readonly type: string;
   /** Absolute path of the weights: a file, or the folder of a checkpoint. */
   readonly path: string;
+  /** Of a checkpoint the `.onnx` file to run, in place of its weights. */
+  readonly file?: string | undefined;
   /** The runtime, e.g. `llama.cpp`. */
   readonly engine: string;
   /** Positions of one sequence, in tokens. */
@@ -34,8 +35,6 @@ export interface WorkerModel {
   /** Tokens that one decode takes. */
   readonly batchSize: number;
   readonly threads?: number | undefined;
-  /** How tokens become a vector, instead of as the checkpoint says; names of sentence-transformers. */
-  readonly pooling?: readonly PoolingMode[] | undefined;
   /** Jinja, instead of the model's own. */
   readonly chatTemplate?: string | undefined;
   readonly defaults: SamplingDefaults;

@@ -137,6 +137,14 @@ describe("settings", () => {
       "models:\n  - {id: ../a, type: chat, engine: llama.cpp, source: {path: a}}\n",
       /models\[0\]\.id: may hold letters/,
     ],
+    [
+      "models:\n  - {id: a, type: embedding, engine: onnxruntime, source: {path: a, file: ../b.onnx}}\n",
+      /models\[0\]\.source\.file: is the name of an \.onnx file inside the folder/,
+    ],
+    [
+      "models:\n  - {id: a, type: rerank, engine: onnxruntime, source: {path: a, file: b.onnx}}\n",
+      /models\[0\]\.source\.file: is for models of type embedding with the engine onnxruntime/,
+    ],
     [`models:\n${entry("a")}${entry("a")}`, /the id a stands twice/],
     [`models:\n${entry("a", ", aliases: [acme/one]")}`, /acme\/one names both acme\/one and a/],
   ])("refuses the models file %j", (text, message) => {

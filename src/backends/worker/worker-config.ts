@@ -14,11 +14,11 @@ export function workerConfig(
       type,
       engine,
       path: source.path,
+      file: source.file,
       contextLength: parameters.n_ctx,
       sequences: parameters.sequences,
       batchSize: parameters.batch_size,
       threads: parameters.threads,
-      pooling: parameters.pooling,
       chatTemplate: parameters.chat_template,
       defaults: {
         temperature: defaults.temperature,

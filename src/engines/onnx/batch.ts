@@ -1,5 +1,5 @@
 import type { Positions } from "./architectures/encoder.ts";
-import type { SessionRequest } from "./session.ts";
+import type { ExportedInput, SessionRequest } from "./session.ts";
 
 /** The tokens of a batch as {@link file://./architectures/encoder.ts TokenInputs} has them. */
 export interface PackedBatch {
@@ -60,4 +60,14 @@ export function packRows(rows: readonly Uint32Array[]): Pick<SessionRequest, "id
     at += row.length;
   }
   return { ids, lengths };
+}
+
+/** An input of an exported graph, `[rows, longest]`; the types of tokens are 0, those of texts that stand alone. */
+export function paddedInput(batch: PackedBatch, name: ExportedInput["name"], padding: number): Int32Array {
+  const input = new Int32Array(batch.padded.length).fill(name === "input_ids" ? padding : 0);
+  if (name === "token_type_ids") return input;
+  for (const [token, place] of batch.packed.entries()) {
+    input[place] = name === "attention_mask" ? 1 : ((name === "input_ids" ? batch.ids : batch.positions)[token] ?? 0);
+  }
+  return input;
 }

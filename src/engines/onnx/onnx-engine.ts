@@ -3,8 +3,8 @@ import type { TextEngine } from "../text-engine.ts";
 import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
-import type { PoolingMode } from "./pooling.ts";
-import { buildSentenceGraph } from "./sentence-graph.ts";
+import { findExport, readExport } from "./exported-encoder.ts";
+import { buildGraphAfterExport, buildSentenceGraph } from "./sentence-graph.ts";
 import { readLayout } from "./sentence-transformers.ts";
 import { openSession } from "./session.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
@@ -12,46 +12,52 @@ import { readTokenizer } from "./tokenizer-files.ts";
 export interface OnnxEngineOptions {
   /** The folder of a checkpoint as Hugging Face's hub has it. */
   readonly path: string;
+  /** The name of an `.onnx` file in it to run, in place of the one that is looked for. */
+  readonly file?: string | undefined;
   /** The longest text, in tokens; the model's own where absent. */
   readonly contextLength?: number | undefined;
   /** Threads to compute with; one for each processor where absent. */
   readonly threads?: number | undefined;
-  /** How a text's tokens become one vector, several joined; as the checkpoint says where absent. */
-  readonly pooling?: readonly PoolingMode[] | undefined;
 }
 
 /**
  * Loads an encoder from `config.json`, `tokenizer.json` and `model.safetensors`,
  * without an export: the graph is built here, and its weights stay where they
- * are. Throws `model_unavailable`.
+ * are. Where there is only an export, `onnx/model.onnx` or `model.onnx`, or one is
+ * chosen, that is run instead. Throws `model_unavailable`.
  */
 export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEngine> {
   const checkpoint = openCheckpoint(options.path);
-  const published = await readLayout(checkpoint);
-  const layout = { ...published, pooling: options.pooling ?? published.pooling };
+  const layout = await readLayout(checkpoint);
   const config = await checkpoint.json(inFolder(layout.encoder, "config.json"));
-  const encoder = encoderOf(config);
+  const file = options.file ?? (await findExport(checkpoint, layout.encoder));
+  const exported = file === undefined ? undefined : await readExport(checkpoint, file, config);
+  const encoder = exported ?? encoderOf(config);
   const { tokenizer, maxTokens } = await readTokenizer(checkpoint, layout.encoder, layout.lowerCase, encoder);
   const contextLength = contextOf(options, Math.min(layout.maxTokens ?? maxTokens, encoder.maxPositions));
   const { threads = availableParallelism() } = options;
-  const graph = await buildSentenceGraph(checkpoint, encoder, layout);
+  const built =
+    exported === undefined
+      ? await buildSentenceGraph(checkpoint, encoderOf(config), layout)
+      : await buildGraphAfterExport(checkpoint, exported.graph.output, layout, options.path);
   const session = await openSession({
-    model: graph.model,
-    folder: graph.folder,
+    model: built.model,
+    folder: built.folder,
     threads,
     positions: encoder.positions,
-    pooling: layout.pooling,
+    pooling: exported?.graph.output.kind === "vectors" ? [] : layout.pooling,
+    exported: exported?.graph,
   });
   return {
     info: {
       architecture: encoder.modelType,
-      parameters: graph.parameters,
+      parameters: built.parameters + (exported?.parameters ?? 0),
       vocabularySize: encoder.vocabularySize,
-      sizeBytes: graph.weightBytes,
+      sizeBytes: built.weightBytes + (exported?.weightBytes ?? 0),
       threads,
     },
     contextLength,
-    width: graph.width,
+    width: built.width,
     prompts: layout.prompts,
     defaultPrompt: layout.defaultPrompt,
     tokenize: (text, truncate) => tokenizer.encode(text, contextLength, truncate),

@@ -4,6 +4,7 @@ import { createGraphBuilder, type GraphBuilder, type Value } from "./graph-build
 import type { PoolingMode } from "./pooling.ts";
 import { findTensors, folderOf, type StoredTensors } from "./safetensors.ts";
 import type { SentenceLayout } from "./sentence-transformers.ts";
+import type { ExportedOutput } from "./session.ts";
 
 /** A graph with the weights of a checkpoint. */
 export interface BuiltGraph {
@@ -30,10 +31,53 @@ export async function buildSentenceGraph(
   const graph = createGraphBuilder();
   const tokens = tokenInputs(graph);
   const hidden = encoder.build(graph, graph.weights(tensors, ""), tokens);
+  const states = { hidden, hiddenSize: encoder.hiddenSize, tokens };
+  const { vector, width, stored } = await addModules(graph, checkpoint, layout, states);
+  graph.output("vectors", vector, ["rows", width]);
+  return { ...(await builtGraph(graph, folder, [tensors, ...stored])), width };
+}
+
+/**
+ * Builds the graph of what comes after an exported encoder, whose input `hidden`
+ * is what comes out of that, of all places. Vectors are taken as they are: an
+ * export that makes them holds the modules too. `folder` is any that exists.
+ */
+export async function buildGraphAfterExport(
+  checkpoint: Checkpoint,
+  { kind, type, width: hiddenSize }: ExportedOutput,
+  layout: SentenceLayout,
+  folder: string,
+): Promise<SentenceGraph> {
+  const graph = createGraphBuilder();
+  const tokens = tokenInputs(graph);
+  const input = graph.toFloat(graph.input("hidden", type, ["places", hiddenSize]));
+  const states = () => ({ hidden: graph.gather(input, tokens.packed), hiddenSize, tokens });
+  const made =
+    kind === "vectors"
+      ? { vector: input, width: hiddenSize, stored: [] }
+      : await addModules(graph, checkpoint, layout, states());
+  graph.output("vectors", made.vector, ["rows", made.width]);
+  return { ...(await builtGraph(graph, folder, made.stored)), width: made.width };
+}
+
+/** The hidden states of packed tokens. */
+interface HiddenStates {
+  readonly hidden: Value;
+  readonly hiddenSize: number;
+  readonly tokens: TokenInputs;
+}
+
+/** Adds what comes after the encoder. */
+async function addModules(
+  graph: GraphBuilder,
+  checkpoint: Checkpoint,
+  layout: SentenceLayout,
+  { hidden, hiddenSize, tokens }: HiddenStates,
+): Promise<{ readonly vector: Value; readonly width: number; readonly stored: readonly StoredTensors[] }> {
   const pooled = layout.pooling.map((mode) => pool(graph, mode, hidden, tokens.padded));
   let vector = pooled.length === 1 && pooled[0] !== undefined ? pooled[0] : graph.concat(pooled, 1);
-  let width = encoder.hiddenSize * pooled.length;
-  const all: StoredTensors[] = [tensors];
+  let width = hiddenSize * pooled.length;
+  const all: StoredTensors[] = [];
   for (const [index, module] of layout.modules.entries()) {
     if (module.type === "normalize") {
       // The last one is the caller's: it may want fewer dimensions.
@@ -50,8 +94,7 @@ export async function buildSentenceGraph(
     width = outputs;
     all.push(stored);
   }
-  graph.output("vectors", vector, ["rows", width]);
-  return { ...(await builtGraph(graph, folder, all)), width };
+  return { vector, width, stored: all };
 }
 
 /** What every graph takes. */

@@ -4,31 +4,34 @@
  */
 import { parentPort, workerData } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { packBatch, tokenTypes } from "./batch.ts";
+import { type PackedBatch, packBatch, paddedInput, tokenTypes } from "./batch.ts";
 import { poolingWeights, type WeightedMode } from "./pooling.ts";
-import type { SessionOptions, SessionReply, SessionRequest } from "./session.ts";
+import type { ExportedGraph, SessionOptions, SessionReply, SessionRequest } from "./session.ts";
 
 const port = parentPort;
 if (port === null) throw new Error("session-thread.ts is a thread of session.ts");
-const { model, folder, threads, positions, pooling } = workerData as SessionOptions;
+const { model, folder, threads, positions, pooling, exported } = workerData as SessionOptions;
 const weighted = pooling.filter((mode): mode is WeightedMode => mode !== "max");
 
-const session = await InferenceSession.create(model, {
-  executionProviders: ["cpu"],
-  intraOpNumThreads: threads,
-  interOpNumThreads: 1,
-  // Each batch has a shape of its own: plans of their memory would pile up.
-  enableMemPattern: false,
-  extra: {
-    session: {
-      model_external_initializers_file_folder_path: folder,
-      // Spinning threads take a whole core while nothing is to be done.
-      intra_op: { allow_spinning: "0" },
-      // It would put back the slow kernel that `skipLayerNorm` of graph-builder.ts leaves.
-      optimization: { disable_specified_optimizers: "SkipLayerNormFusion" },
+function open(bytes: Uint8Array, weights: string): Promise<InferenceSession> {
+  return InferenceSession.create(bytes, {
+    executionProviders: ["cpu"],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    // Each batch has a shape of its own: plans of their memory would pile up.
+    enableMemPattern: false,
+    extra: {
+      session: {
+        model_external_initializers_file_folder_path: weights,
+        // Spinning threads take a whole core while nothing is to be done.
+        intra_op: { allow_spinning: "0" },
+      },
     },
-  },
-});
+  });
+}
+
+const before = exported && { ...exported, session: await open(exported.model, exported.folder) };
+const session = await open(model, folder);
 port.on("message", (request: SessionRequest) => {
   void run(request).then(
     (vectors) => reply({ vectors }, [vectors.buffer]),
@@ -57,8 +60,30 @@ async function run({ ids, lengths, firsts }: SessionRequest): Promise<Float32Arr
   for (const mode of weighted) {
     feeds[`pooling_${mode}`] = new Tensor("float32", poolingWeights(mode, lengths, tokens), [rows, tokens]);
   }
+  if (before !== undefined) feeds.hidden = await runExported(before, batch);
   const { vectors } = await session.run(feeds);
   if (vectors === undefined) throw new Error("the graph has no output");
   // A copy, whose memory is the other thread's from then on.
   return Float32Array.from((await vectors.getData()) as Float32Array);
+}
+
+/** What an export makes of a batch: `[rows * longest, width]`, or of vectors `[rows, width]`. */
+async function runExported(
+  { session: first, inputs, output, padding }: ExportedGraph & { readonly session: InferenceSession },
+  batch: PackedBatch,
+): Promise<Tensor> {
+  const rows = batch.lengths.length;
+  const feeds: Record<string, Tensor> = {};
+  for (const { name, type } of inputs) {
+    const data = paddedInput(batch, name, padding);
+    const shape = [rows, batch.longest];
+    feeds[name] =
+      type === "int32" ? new Tensor(type, data, shape) : new Tensor(type, BigInt64Array.from(data, BigInt), shape);
+  }
+  const made = (await first.run(feeds, [output.name]))[output.name];
+  const expected = output.kind === "hidden" ? [rows, batch.longest, output.width] : [rows, output.width];
+  if (made === undefined || made.dims.join() !== expected.join()) {
+    throw new Error(`${output.name} has the shape [${made?.dims.join(", ")}] instead of [${expected.join(", ")}]`);
+  }
+  return made.reshape([made.size / output.width, output.width]);
 }

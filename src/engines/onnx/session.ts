@@ -12,6 +12,32 @@ export interface SessionOptions {
   readonly threads: number;
   readonly positions: Positions;
   readonly pooling: readonly PoolingMode[];
+  /** Runs first where there is one; the model takes what comes out of it as its input `hidden`. */
+  readonly exported?: ExportedGraph | undefined;
+}
+
+/** A graph that somebody exported: it takes rows padded to one length. */
+export interface ExportedGraph {
+  readonly model: Uint8Array<ArrayBuffer>;
+  /** Where the files of its external data lie. */
+  readonly folder: string;
+  readonly inputs: readonly ExportedInput[];
+  readonly output: ExportedOutput;
+  /** The token that rows are padded with. */
+  readonly padding: number;
+}
+
+export interface ExportedInput {
+  readonly name: "input_ids" | "attention_mask" | "token_type_ids" | "position_ids";
+  readonly type: "int32" | "int64";
+}
+
+export interface ExportedOutput {
+  readonly name: string;
+  /** Hidden states, `[rows, longest, width]`, or vectors, `[rows, width]`. */
+  readonly kind: "hidden" | "vectors";
+  readonly type: "float" | "float16";
+  readonly width: number;
 }
 
 /** Rows of tokens, packed one after the other. */
@@ -35,15 +61,21 @@ export interface Session extends AsyncDisposable {
 
 const entry = new URL(`./session-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
 
-/** Starts the thread and loads the model. Throws `model_unavailable` where the runtime refuses it. */
+/**
+ * Starts the thread and loads the model. Throws `model_unavailable` where the
+ * runtime refuses it, or what was exported doesn't take two rows as it should.
+ */
 export async function openSession(options: SessionOptions): Promise<Session> {
-  const thread = new Worker(entry, { workerData: options, transferList: [options.model.buffer] });
+  const models = [options.model.buffer, ...(options.exported === undefined ? [] : [options.exported.model.buffer])];
+  const thread = new Worker(entry, { workerData: options, transferList: models });
   try {
-    await nextReply(thread);
+    const reply = await nextReply(thread);
+    if ("error" in reply) throw new Error(reply.error);
   } catch (error) {
     await thread.terminate();
     throw unusable("ONNX Runtime refuses the model; the log says why", error);
   }
+  if (options.exported !== undefined) await tryOut(thread);
   // Without its thread the process is of no use: this ends it.
   thread.on("error", (error) => {
     throw error;
@@ -60,6 +92,28 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       await thread.terminate();
     },
   };
+}
+
+/** How long two rows may take, of which any model computes thousands a minute. */
+const tryOutMs = 60_000;
+
+/** Lets it compute two rows of different lengths. Throws `model_unavailable` where it can't, or not in time. */
+async function tryOut(thread: Worker): Promise<void> {
+  const replied = nextReply(thread);
+  thread.postMessage({ ids: Int32Array.of(0, 0, 0), lengths: Int32Array.of(2, 1) } satisfies SessionRequest);
+  let timer: NodeJS.Timeout | undefined;
+  const timeout = new Promise<SessionReply>((resolve) => {
+    timer = setTimeout(() => resolve({ error: `no answer within ${tryOutMs / 1000} seconds` }), tryOutMs);
+  });
+  try {
+    const reply = await Promise.race([replied, timeout]);
+    if (!("error" in reply)) return;
+    // Not awaited: a run can't be stopped.
+    void thread.terminate();
+    throw unusable(`the exported graph can't be run: ${reply.error.slice(0, 500)}`);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** The thread's next message; throws what ended it. */

@@ -1,0 +1,95 @@
+"""Exports checkpoints that make.py has made as `.onnx` files.
+
+From the root of the repository, in an environment as make.py wants it, with
+onnx 1.23.2 besides:
+
+    python test/engines/onnx/reference/export.py
+
+It writes test/engines/onnx/fixtures/exports/NAME/. The vectors that have to come
+out are those of the checkpoint's own reference.json, layout `mean`.
+"""
+
+import shutil
+from pathlib import Path
+
+import onnx
+import torch
+from transformers import AutoModel
+
+FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
+OUT = FIXTURES / "exports"
+
+
+class Bert(torch.nn.Module):
+    """All inputs that there are."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask, token_type_ids, position_ids):
+        return self.model(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids, position_ids=position_ids
+        ).last_hidden_state
+
+
+class XlmRoberta(torch.nn.Module):
+    """The two inputs that all have, as 32-bit integers."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask):
+        return self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+
+
+class MPNet(torch.nn.Module):
+    """With its pooling: only the vector comes out."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask):
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return (hidden * mask).sum(1) / mask.sum(1)
+
+
+def export(name, module, output, dtype=torch.int64):
+    model = AutoModel.from_pretrained(FIXTURES / name, dtype=torch.float32).eval()
+    wrapped = module(model).eval()
+    code = module.forward.__code__
+    names = list(code.co_varnames[1 : code.co_argcount])
+    # Two rows of different lengths: what stays the same would become a constant.
+    samples = {
+        "input_ids": torch.tensor([[2, 7, 9, 3, 1], [2, 8, 11, 12, 3]], dtype=dtype),
+        "attention_mask": torch.tensor([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]], dtype=dtype),
+        "token_type_ids": torch.zeros(2, 5, dtype=dtype),
+        "position_ids": torch.arange(5, dtype=dtype).repeat(2, 1),
+    }
+    axes = {key: {0: "batch_size", 1: "sequence_length"} for key in (*names, output)}
+    if output == "sentence_embedding":
+        axes[output] = {0: "batch_size"}
+    folder = OUT / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    torch.onnx.export(
+        wrapped, tuple(samples[key] for key in names), str(folder / "model.onnx"), input_names=names,
+        output_names=[output], dynamic_axes=axes, opset_version=17, dynamo=False,
+    )
+    return folder / "model.onnx"
+
+
+def main():
+    export("bert", Bert, "last_hidden_state")
+    path = export("xlm-roberta", XlmRoberta, "token_embeddings", torch.int32)
+    onnx.save(
+        onnx.load(path), path, save_as_external_data=True, all_tensors_to_one_file=True, location="model.onnx_data",
+        size_threshold=256,
+    )
+    export("mpnet", MPNet, "sentence_embedding")
+
+
+main()
