@@ -94,7 +94,7 @@ const modelSchema = z
       file: z
         .string()
         .max(255)
-        .regex(/^[\w.-]+(\/[\w.-]+)*\.onnx$/, "is the name of an .onnx file inside the folder")
+        .regex(/^(?!.*\.\.)[\w.-]+(\/[\w.-]+)*\.onnx$/, "is the name of an .onnx file inside the folder")
         .optional(),
     }),
     aliases: z.array(modelId).max(64).default([]),
