@@ -1,4 +1,3 @@
-import { RerankService } from "../../gen/loqui/v1/rerank_pb.ts";
 import { SpeechService } from "../../gen/loqui/v1/speech_pb.ts";
 import { createGateway } from "../gateway/gateway.ts";
 import type { Registry } from "../gateway/registry.ts";
@@ -8,6 +7,7 @@ import { createChatService } from "./chat-service.ts";
 import { createEmbeddingService } from "./embedding-service.ts";
 import { implement, type ServiceImplementation } from "./handlers.ts";
 import { createModelService } from "./model-service.ts";
+import { createRerankService } from "./rerank-service.ts";
 
 /** All services of the schema, over the models of a registry. */
 export function createServices(registry: Registry, usage: Usage, limits: ChatLimits): ServiceImplementation[] {
@@ -15,7 +15,7 @@ export function createServices(registry: Registry, usage: Usage, limits: ChatLim
     createModelService(registry, usage),
     createChatService(createGateway(registry, "chat"), limits),
     createEmbeddingService(createGateway(registry, "embedding")),
-    implement(RerankService, {}),
+    createRerankService(registry),
     implement(SpeechService, {}),
   ];
 }

@@ -14,21 +14,24 @@ import { rmdirSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import type { PairEngine } from "../engines/pair-engine.ts";
+import type { TextEngine } from "../engines/text-engine.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { traceLine } from "../error-trace.ts";
 import { toLoquiError } from "../errors.ts";
 import { answerCall, type Complain } from "./answer-call.ts";
-import { createBatcher } from "./batcher.ts";
+import { type BatchLimits, createBatcher } from "./batcher.ts";
 import { createChatPrompts } from "./chat-prompt.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { createCompletionMethods } from "./completion-service.ts";
 import { createEmbeddingMethods } from "./embedding-service.ts";
-import { openTextEngine, openTokenEngine, taskOf } from "./engines.ts";
+import { openPairEngine, openTextEngine, openTokenEngine, taskOf } from "./engines.ts";
 import { createGenerator } from "./generator.ts";
 import {
   ownerSocket,
   type WorkerConfig,
   type WorkerInfo,
+  type WorkerLimits,
   type WorkerLoad,
   type WorkerMessage,
   type WorkerModel,
@@ -37,7 +40,8 @@ import {
 import { reportLoad } from "./load-report.ts";
 import type { WorkerMethods } from "./method.ts";
 import { createPace } from "./pace.ts";
-import { countTextEngine, countTokenEngine, createWorkCounter } from "./pulse.ts";
+import { countPairEngine, countTextEngine, countTokenEngine, createWorkCounter } from "./pulse.ts";
+import { createRerankMethods } from "./rerank-service.ts";
 import { createScheduler } from "./scheduler.ts";
 import { createTokenizationMethods } from "./tokenization.ts";
 
@@ -90,7 +94,7 @@ interface Served {
 
 async function serve(config: WorkerConfig, path: string): Promise<Served> {
   const { model, limits, logContent } = config;
-  const served = await (taskOf(model) === "texts" ? serveTexts(config) : serveTokens(config));
+  const served = await { texts: serveTexts, pairs: servePairs, tokens: serveTokens }[taskOf(model)](config);
   const complain: Complain = (where, error) => console.error(`${where}: ${traceLine(error, logContent)}`);
   const pace = createPace(limits.streamIntervalMs);
   const server = createServer((socket) => answerCall(socket, served.methods, pace, work, complain));
@@ -136,17 +140,35 @@ const maxQueuedTextTokens = 1_048_576;
 
 async function serveTexts({ model, limits }: WorkerConfig): Promise<Served> {
   const engine = countTextEngine(await openTextEngine(model), work);
-  const batcher = createBatcher(engine.width, engine.embed, {
-    batchTokens: model.batchSize,
-    maxRequests: limits.maxQueuedRequests,
-    maxTokens: limits.maxQueuedTokens ?? maxQueuedTextTokens,
-  });
-  const { architecture, parameters, sizeBytes, threads } = engine.info;
+  const batcher = createBatcher(engine.width, engine.embed, batchLimits(model, limits));
   return {
-    info: { architecture, parameters, sizeBytes, contextLength: engine.contextLength, threads },
+    info: textInfo(engine),
     methods: createEmbeddingMethods({ engine, batcher }),
     load: () => batcher.load,
   };
+}
+
+async function servePairs({ model, limits }: WorkerConfig): Promise<Served> {
+  const engine = countPairEngine(await openPairEngine(model), work);
+  const batcher = createBatcher(1, engine.score, batchLimits(model, limits));
+  return {
+    info: textInfo(engine),
+    methods: createRerankMethods({ engine, batcher }),
+    load: () => batcher.load,
+  };
+}
+
+function batchLimits({ batchSize }: WorkerModel, { maxQueuedRequests, maxQueuedTokens }: WorkerLimits): BatchLimits {
+  return {
+    batchTokens: batchSize,
+    maxRequests: maxQueuedRequests,
+    maxTokens: maxQueuedTokens ?? maxQueuedTextTokens,
+  };
+}
+
+function textInfo({ info, contextLength }: TextEngine | PairEngine): WorkerInfo {
+  const { architecture, parameters, sizeBytes, threads } = info;
+  return { architecture, parameters, sizeBytes, contextLength, threads };
 }
 
 /** Of the model's shape and how it is loaded; files of one shape with other weights have the same. */

@@ -1,3 +1,4 @@
+import type { PairEngine } from "../engines/pair-engine.ts";
 import type { TextEngine } from "../engines/text-engine.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 
@@ -75,6 +76,21 @@ export function countTextEngine(engine: TextEngine, { count }: WorkCounter): Tex
     defaultPrompt: engine.defaultPrompt,
     tokenize: (text, truncate) => engine.tokenize(text, truncate),
     embed: (rows) => count(() => engine.embed(rows)),
+    [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
+  };
+}
+
+/** As {@link countTextEngine}. */
+export function countPairEngine(engine: PairEngine, { count }: WorkCounter): PairEngine {
+  return {
+    info: engine.info,
+    contextLength: engine.contextLength,
+    takesInstruction: engine.takesInstruction,
+    tokenizeQuery: (query, instruction) => engine.tokenizeQuery(query, instruction),
+    tokenizeDocument: (document, maxTokens) => engine.tokenizeDocument(document, maxTokens),
+    pair: (query, document, truncate, limit) => engine.pair(query, document, truncate, limit),
+    score: (pairs) => count(() => engine.score(pairs)),
+    readScore: (raw) => engine.readScore(raw),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { stringify } from "yaml";
 import { readSettings } from "../../src/config/settings.ts";
 import { startLoqui } from "../../src/loqui.ts";
-import { linkCheckpoint } from "./onnx-models.ts";
+import { linkCheckpoint, linkReranker } from "./onnx-models.ts";
 import type { RunningLoqui } from "./running-loqui.ts";
 
 /** A checkpoint of the fixtures, as a model of a server. */
@@ -17,27 +17,27 @@ export interface EncoderModel {
   readonly parameters?: object;
 }
 
+/** A reranker of the fixtures, as a model of a server. */
+export interface RerankerModel {
+  readonly reranker: string;
+  /** More of its `parameters` in the models file. */
+  readonly parameters?: object;
+}
+
 /** Starts loqui in this process with checkpoints, by their ids, and waits until they are ready. */
 export async function startWithEncoders(
-  encoders: Readonly<Record<string, EncoderModel>>,
+  encoders: Readonly<Record<string, EncoderModel | RerankerModel>>,
   settings: Readonly<Record<string, string>> = {},
 ): Promise<RunningLoqui> {
   const folder = mkdtempSync(join(tmpdir(), "loqui-test-"));
-  const models = Object.entries(encoders).map(([id, { encoder, layout, sentenceConfig, parameters }]) => {
-    linkCheckpoint(join(folder, id), encoder, layout);
-    if (sentenceConfig !== undefined) {
-      writeFileSync(join(folder, id, "config_sentence_transformers.json"), JSON.stringify(sentenceConfig));
-    }
-    return {
-      id,
-      type: "embedding",
-      capabilities: ["text-embedding"],
-      engine: "onnxruntime",
-      source: { path: id },
-      preload: true,
-      parameters: { threads: 1, ...parameters },
-    };
-  });
+  const models = Object.entries(encoders).map(([id, model]) => ({
+    id,
+    ...("reranker" in model ? placeReranker(folder, id, model) : placeEncoder(folder, id, model)),
+    engine: "onnxruntime",
+    source: { path: id },
+    preload: true,
+    parameters: { threads: 1, ...model.parameters },
+  }));
   writeFileSync(join(folder, "models.yaml"), stringify({ models }));
   const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1" };
   const loqui = await startLoqui(readSettings({ ...environment, ...settings }, {}, folder));
@@ -50,4 +50,17 @@ export async function startWithEncoders(
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+function placeEncoder(folder: string, id: string, { encoder, layout, sentenceConfig }: EncoderModel) {
+  linkCheckpoint(join(folder, id), encoder, layout);
+  if (sentenceConfig !== undefined) {
+    writeFileSync(join(folder, id, "config_sentence_transformers.json"), JSON.stringify(sentenceConfig));
+  }
+  return { type: "embedding", capabilities: ["text-embedding"] };
+}
+
+function placeReranker(folder: string, id: string, { reranker }: RerankerModel) {
+  linkReranker(join(folder, id), reranker);
+  return { type: "rerank", capabilities: ["rerank"] };
 }

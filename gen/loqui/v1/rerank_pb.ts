@@ -16,7 +16,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file loqui/v1/rerank.proto.
  */
 export const file_loqui_v1_rerank: GenFile = /*@__PURE__*/
-  fileDesc("ChVsb3F1aS92MS9yZXJhbmsucHJvdG8SCGxvcXVpLnYxIqoDCg1SZXJhbmtSZXF1ZXN0EhoKBW1vZGVsGAEgASgJQgu6SAjIAQFyAyiABBIbCgVxdWVyeRgCIAEoCUIMukgJyAEBcgQogIBAEjgKCWRvY3VtZW50cxgDIAMoCzIYLmxvcXVpLnYxLlJlcmFua0RvY3VtZW50Qgu6SAiSAQUIARCQThIbCgV0b3BfbhgEIAEoDUIHukgEKgIoAUgAiAEBEh0KEHJldHVybl9kb2N1bWVudHMYBSABKAhIAYgBARItChJtYXhfdG9rZW5zX3Blcl9kb2MYBiABKA1CDLpICSoHGICAgAEoAUgCiAEBEiYKC3JhbmtfZmllbGRzGAcgAygJQhG6SA6SAQsQQCIHcgUQASiAAhIlCgtpbnN0cnVjdGlvbhgIIAEoCUILukgIcgYQASiAgAFIA4gBARIXCgpyYXdfc2NvcmVzGAkgASgISASIAQFCCAoGX3RvcF9uQhMKEV9yZXR1cm5fZG9jdW1lbnRzQhUKE19tYXhfdG9rZW5zX3Blcl9kb2NCDgoMX2luc3RydWN0aW9uQg0KC19yYXdfc2NvcmVzInkKDlJlcmFua0RvY3VtZW50EhoKBHRleHQYASABKAlCCrpIB3IFKICAgAhIABIwCgZvYmplY3QYAiABKAsyHi5sb3F1aS52MS5SZXJhbmtEb2N1bWVudE9iamVjdEgAQhkKCGRvY3VtZW50Eg26SAIIAcrzGAQIASABImsKFFJlcmFua0RvY3VtZW50T2JqZWN0Eh0KBHRleHQYASABKAlCCrpIB3IFKICAgAhIAIgBARIrCg1vdGhlcl9tZW1iZXJzGAIgASgJQhS6SAdyBSiAgIAIyvMYBiABYAFoAUIHCgVfdGV4dCK2AQoOUmVyYW5rUmVzcG9uc2USCgoCaWQYASABKAkSDgoGb2JqZWN0GAIgASgJEg0KBW1vZGVsGAMgASgJEi8KB3Jlc3VsdHMYBCADKAsyFi5sb3F1aS52MS5SZXJhbmtSZXN1bHRCBsrzGAIQARIkCgV1c2FnZRgFIAEoCzIVLmxvcXVpLnYxLlJlcmFua1VzYWdlEiIKBG1ldGEYBiABKAsyFC5sb3F1aS52MS5SZXJhbmtNZXRhIngKDFJlcmFua1Jlc3VsdBIVCgVpbmRleBgBIAEoDUIGyvMYAhABEh8KD3JlbGV2YW5jZV9zY29yZRgCIAEoAUIGyvMYAhABEjAKCGRvY3VtZW50GAMgASgLMh4ubG9xdWkudjEuUmVyYW5rRG9jdW1lbnRPYmplY3QiSgoLUmVyYW5rVXNhZ2USHQoNcHJvbXB0X3Rva2VucxgBIAEoDUIGyvMYAhABEhwKDHRvdGFsX3Rva2VucxgCIAEoDUIGyvMYAhABIqoBCgpSZXJhbmtNZXRhEi8KC2FwaV92ZXJzaW9uGAEgASgLMhoubG9xdWkudjEuUmVyYW5rQXBpVmVyc2lvbhIxCgxiaWxsZWRfdW5pdHMYAiABKAsyGy5sb3F1aS52MS5SZXJhbmtCaWxsZWRVbml0cxImCgZ0b2tlbnMYAyABKAsyFi5sb3F1aS52MS5SZXJhbmtUb2tlbnMSEAoId2FybmluZ3MYBCADKAkigwEKEFJlcmFua0FwaVZlcnNpb24SDwoHdmVyc2lvbhgBIAEoCRIaCg1pc19kZXByZWNhdGVkGAIgASgISACIAQESHAoPaXNfZXhwZXJpbWVudGFsGAMgASgISAGIAQFCEAoOX2lzX2RlcHJlY2F0ZWRCEgoQX2lzX2V4cGVyaW1lbnRhbCKZAQoRUmVyYW5rQmlsbGVkVW5pdHMSGQoMc2VhcmNoX3VuaXRzGAEgASgBSACIAQESGQoMaW5wdXRfdG9rZW5zGAIgASgBSAGIAQESGgoNb3V0cHV0X3Rva2VucxgDIAEoAUgCiAEBQg8KDV9zZWFyY2hfdW5pdHNCDwoNX2lucHV0X3Rva2Vuc0IQCg5fb3V0cHV0X3Rva2VucyJoCgxSZXJhbmtUb2tlbnMSGQoMaW5wdXRfdG9rZW5zGAEgASgBSACIAQESGgoNb3V0cHV0X3Rva2VucxgCIAEoAUgBiAEBQg8KDV9pbnB1dF90b2tlbnNCEAoOX291dHB1dF90b2tlbnMivQIKElJlcmFua1RleHRzUmVxdWVzdBIeCgVtb2RlbBgBIAEoCUIKukgHcgUQASiABEgAiAEBEhsKBXF1ZXJ5GAIgASgJQgy6SAnIAQFyBCiAgEASIwoFdGV4dHMYAyADKAlCFLpIEZIBDggBEJBOIgdyBSiAgIAIEhcKCnJhd19zY29yZXMYBCABKAhIAYgBARIYCgtyZXR1cm5fdGV4dBgFIAEoCEgCiAEBEhUKCHRydW5jYXRlGAYgASgISAOIAQESRQoUdHJ1bmNhdGlvbl9kaXJlY3Rpb24YByABKA4yHS5sb3F1aS52MS5UcnVuY2F0aW9uRGlyZWN0aW9uQgi6SAWCAQIQAUIICgZfbW9kZWxCDQoLX3Jhd19zY29yZXNCDgoMX3JldHVybl90ZXh0QgsKCV90cnVuY2F0ZSJCChNSZXJhbmtUZXh0c1Jlc3BvbnNlEisKBXJhbmtzGAEgAygLMhQubG9xdWkudjEuUmFua2VkVGV4dEIGyvMYAigBIlYKClJhbmtlZFRleHQSFQoFaW5kZXgYASABKA1CBsrzGAIQARIVCgVzY29yZRgCIAEoAUIGyvMYAhABEhEKBHRleHQYAyABKAlIAIgBAUIHCgVfdGV4dCKwAwoMU2NvcmVSZXF1ZXN0EhoKBW1vZGVsGAEgASgJQgu6SAjIAQFyAyiABBI7CgZ0ZXh0XzEYAiADKAlCK7pIEZIBDggBEJBOIgdyBSiAgIAIyvMYEzIGZGF0YV8xMgdxdWVyaWVzQAESRAoGdGV4dF8yGAMgAygJQjS6SBGSAQ4IARCQTiIHcgUogICACMrzGBwyBmRhdGFfMjIJZG9jdW1lbnRzMgVpdGVtc0ABEjEKFnRydW5jYXRlX3Byb21wdF90b2tlbnMYBCABKA1CDLpICSoHGICAgAEoAUgAiAEBEhcKCnJhd19zY29yZXMYBSABKAhIAYgBATqKAbpIhgEagwEKC3Njb3JlLnBhaXJzEi90ZXh0XzEgbXVzdCBob2xkIG9uZSB0ZXh0LCBvciBhcyBtYW55IGFzIHRleHRfMhpDdGhpcy50ZXh0XzEuc2l6ZSgpID09IDEgfHwgdGhpcy50ZXh0XzEuc2l6ZSgpID09IHRoaXMudGV4dF8yLnNpemUoKUIZChdfdHJ1bmNhdGVfcHJvbXB0X3Rva2Vuc0INCgtfcmF3X3Njb3JlcyKgAQoNU2NvcmVSZXNwb25zZRIKCgJpZBgBIAEoCRIOCgZvYmplY3QYAiABKAkSDwoHY3JlYXRlZBgDIAEoDRIVCgVtb2RlbBgEIAEoCUIGyvMYAhABEiUKBGRhdGEYBSADKAsyDy5sb3F1aS52MS5TY29yZUIGyvMYAhABEiQKBXVzYWdlGAYgASgLMhUubG9xdWkudjEuUmVyYW5rVXNhZ2UiRQoFU2NvcmUSFQoFaW5kZXgYASABKA1CBsrzGAIQARIOCgZvYmplY3QYAiABKAkSFQoFc2NvcmUYAyABKAFCBsrzGAIQASqPAQoTVHJ1bmNhdGlvbkRpcmVjdGlvbhIkCiBUUlVOQ0FUSU9OX0RJUkVDVElPTl9VTlNQRUNJRklFRBAAEicKGVRSVU5DQVRJT05fRElSRUNUSU9OX0xFRlQQARoIyvMYBExlZnQSKQoaVFJVTkNBVElPTl9ESVJFQ1RJT05fUklHSFQQAhoJyvMYBVJpZ2h0MpQDCg1SZXJhbmtTZXJ2aWNlEqUBCgZSZXJhbmsSFy5sb3F1aS52MS5SZXJhbmtSZXF1ZXN0GhgubG9xdWkudjEuUmVyYW5rUmVzcG9uc2UiaMrzGAsyCWluZmVyZW5jZYLT5JMCUzoBKloPOgEqIgovdjIvcmVyYW5rWgw6ASoiBy9yZXJhbmtaEjoBKiINL3YxL3JlcmFua2luZ1oPOgEqIgovcmVyYW5raW5nIgovdjEvcmVyYW5rEm8KC1JlcmFua1RleHRzEhwubG9xdWkudjEuUmVyYW5rVGV4dHNSZXF1ZXN0Gh0ubG9xdWkudjEuUmVyYW5rVGV4dHNSZXNwb25zZSIjyvMYHwoGUmVyYW5rEgpoYXModGV4dHMpMglpbmZlcmVuY2USagoFU2NvcmUSFi5sb3F1aS52MS5TY29yZVJlcXVlc3QaFy5sb3F1aS52MS5TY29yZVJlc3BvbnNlIjDK8xgLMglpbmZlcmVuY2WC0+STAhs6ASpaCzoBKiIGL3Njb3JlIgkvdjEvc2NvcmViBnByb3RvMw", [file_buf_validate_validate, file_google_api_annotations, file_loqui_rest_v1_annotations]);
+  fileDesc("ChVsb3F1aS92MS9yZXJhbmsucHJvdG8SCGxvcXVpLnYxIqoDCg1SZXJhbmtSZXF1ZXN0EhoKBW1vZGVsGAEgASgJQgu6SAjIAQFyAyiABBIbCgVxdWVyeRgCIAEoCUIMukgJyAEBcgQogIBAEjgKCWRvY3VtZW50cxgDIAMoCzIYLmxvcXVpLnYxLlJlcmFua0RvY3VtZW50Qgu6SAiSAQUIARCQThIbCgV0b3BfbhgEIAEoDUIHukgEKgIoAUgAiAEBEh0KEHJldHVybl9kb2N1bWVudHMYBSABKAhIAYgBARItChJtYXhfdG9rZW5zX3Blcl9kb2MYBiABKA1CDLpICSoHGICAgAEoAUgCiAEBEiYKC3JhbmtfZmllbGRzGAcgAygJQhG6SA6SAQsQQCIHcgUQASiAAhIlCgtpbnN0cnVjdGlvbhgIIAEoCUILukgIcgYQASiAgAFIA4gBARIXCgpyYXdfc2NvcmVzGAkgASgISASIAQFCCAoGX3RvcF9uQhMKEV9yZXR1cm5fZG9jdW1lbnRzQhUKE19tYXhfdG9rZW5zX3Blcl9kb2NCDgoMX2luc3RydWN0aW9uQg0KC19yYXdfc2NvcmVzInkKDlJlcmFua0RvY3VtZW50EhoKBHRleHQYASABKAlCCrpIB3IFKICAgAhIABIwCgZvYmplY3QYAiABKAsyHi5sb3F1aS52MS5SZXJhbmtEb2N1bWVudE9iamVjdEgAQhkKCGRvY3VtZW50Eg26SAIIAcrzGAQIASABImsKFFJlcmFua0RvY3VtZW50T2JqZWN0Eh0KBHRleHQYASABKAlCCrpIB3IFKICAgAhIAIgBARIrCg1vdGhlcl9tZW1iZXJzGAIgASgJQhS6SAdyBSiAgIAIyvMYBiABYAFoAUIHCgVfdGV4dCK2AQoOUmVyYW5rUmVzcG9uc2USCgoCaWQYASABKAkSDgoGb2JqZWN0GAIgASgJEg0KBW1vZGVsGAMgASgJEi8KB3Jlc3VsdHMYBCADKAsyFi5sb3F1aS52MS5SZXJhbmtSZXN1bHRCBsrzGAIQARIkCgV1c2FnZRgFIAEoCzIVLmxvcXVpLnYxLlJlcmFua1VzYWdlEiIKBG1ldGEYBiABKAsyFC5sb3F1aS52MS5SZXJhbmtNZXRhIngKDFJlcmFua1Jlc3VsdBIVCgVpbmRleBgBIAEoDUIGyvMYAhABEh8KD3JlbGV2YW5jZV9zY29yZRgCIAEoAUIGyvMYAhABEjAKCGRvY3VtZW50GAMgASgLMh4ubG9xdWkudjEuUmVyYW5rRG9jdW1lbnRPYmplY3QiSgoLUmVyYW5rVXNhZ2USHQoNcHJvbXB0X3Rva2VucxgBIAEoDUIGyvMYAhABEhwKDHRvdGFsX3Rva2VucxgCIAEoDUIGyvMYAhABIqoBCgpSZXJhbmtNZXRhEi8KC2FwaV92ZXJzaW9uGAEgASgLMhoubG9xdWkudjEuUmVyYW5rQXBpVmVyc2lvbhIxCgxiaWxsZWRfdW5pdHMYAiABKAsyGy5sb3F1aS52MS5SZXJhbmtCaWxsZWRVbml0cxImCgZ0b2tlbnMYAyABKAsyFi5sb3F1aS52MS5SZXJhbmtUb2tlbnMSEAoId2FybmluZ3MYBCADKAkigwEKEFJlcmFua0FwaVZlcnNpb24SDwoHdmVyc2lvbhgBIAEoCRIaCg1pc19kZXByZWNhdGVkGAIgASgISACIAQESHAoPaXNfZXhwZXJpbWVudGFsGAMgASgISAGIAQFCEAoOX2lzX2RlcHJlY2F0ZWRCEgoQX2lzX2V4cGVyaW1lbnRhbCKZAQoRUmVyYW5rQmlsbGVkVW5pdHMSGQoMc2VhcmNoX3VuaXRzGAEgASgBSACIAQESGQoMaW5wdXRfdG9rZW5zGAIgASgBSAGIAQESGgoNb3V0cHV0X3Rva2VucxgDIAEoAUgCiAEBQg8KDV9zZWFyY2hfdW5pdHNCDwoNX2lucHV0X3Rva2Vuc0IQCg5fb3V0cHV0X3Rva2VucyJoCgxSZXJhbmtUb2tlbnMSGQoMaW5wdXRfdG9rZW5zGAEgASgBSACIAQESGgoNb3V0cHV0X3Rva2VucxgCIAEoAUgBiAEBQg8KDV9pbnB1dF90b2tlbnNCEAoOX291dHB1dF90b2tlbnMivQIKElJlcmFua1RleHRzUmVxdWVzdBIeCgVtb2RlbBgBIAEoCUIKukgHcgUQASiABEgAiAEBEhsKBXF1ZXJ5GAIgASgJQgy6SAnIAQFyBCiAgEASIwoFdGV4dHMYAyADKAlCFLpIEZIBDggBEJBOIgdyBSiAgIAIEhcKCnJhd19zY29yZXMYBCABKAhIAYgBARIYCgtyZXR1cm5fdGV4dBgFIAEoCEgCiAEBEhUKCHRydW5jYXRlGAYgASgISAOIAQESRQoUdHJ1bmNhdGlvbl9kaXJlY3Rpb24YByABKA4yHS5sb3F1aS52MS5UcnVuY2F0aW9uRGlyZWN0aW9uQgi6SAWCAQIQAUIICgZfbW9kZWxCDQoLX3Jhd19zY29yZXNCDgoMX3JldHVybl90ZXh0QgsKCV90cnVuY2F0ZSJCChNSZXJhbmtUZXh0c1Jlc3BvbnNlEisKBXJhbmtzGAEgAygLMhQubG9xdWkudjEuUmFua2VkVGV4dEIGyvMYAigBIlYKClJhbmtlZFRleHQSFQoFaW5kZXgYASABKA1CBsrzGAIQARIVCgVzY29yZRgCIAEoAUIGyvMYAhABEhEKBHRleHQYAyABKAlIAIgBAUIHCgVfdGV4dCK7AwoMU2NvcmVSZXF1ZXN0EhoKBW1vZGVsGAEgASgJQgu6SAjIAQFyAyiABBI7CgZ0ZXh0XzEYAiADKAlCK7pIEZIBDggBEJBOIgdyBSiAgIAIyvMYEzIGZGF0YV8xMgdxdWVyaWVzQAESRAoGdGV4dF8yGAMgAygJQjS6SBGSAQ4IARCQTiIHcgUogICACMrzGBwyBmRhdGFfMjIJZG9jdW1lbnRzMgVpdGVtc0ABEjwKFnRydW5jYXRlX3Byb21wdF90b2tlbnMYBCABKAVCF7pIFBoSOAAYgICAASj///////////8BSACIAQESFwoKcmF3X3Njb3JlcxgFIAEoCEgBiAEBOooBukiGARqDAQoLc2NvcmUucGFpcnMSL3RleHRfMSBtdXN0IGhvbGQgb25lIHRleHQsIG9yIGFzIG1hbnkgYXMgdGV4dF8yGkN0aGlzLnRleHRfMS5zaXplKCkgPT0gMSB8fCB0aGlzLnRleHRfMS5zaXplKCkgPT0gdGhpcy50ZXh0XzIuc2l6ZSgpQhkKF190cnVuY2F0ZV9wcm9tcHRfdG9rZW5zQg0KC19yYXdfc2NvcmVzIqABCg1TY29yZVJlc3BvbnNlEgoKAmlkGAEgASgJEg4KBm9iamVjdBgCIAEoCRIPCgdjcmVhdGVkGAMgASgNEhUKBW1vZGVsGAQgASgJQgbK8xgCEAESJQoEZGF0YRgFIAMoCzIPLmxvcXVpLnYxLlNjb3JlQgbK8xgCEAESJAoFdXNhZ2UYBiABKAsyFS5sb3F1aS52MS5SZXJhbmtVc2FnZSJFCgVTY29yZRIVCgVpbmRleBgBIAEoDUIGyvMYAhABEg4KBm9iamVjdBgCIAEoCRIVCgVzY29yZRgDIAEoAUIGyvMYAhABKo8BChNUcnVuY2F0aW9uRGlyZWN0aW9uEiQKIFRSVU5DQVRJT05fRElSRUNUSU9OX1VOU1BFQ0lGSUVEEAASJwoZVFJVTkNBVElPTl9ESVJFQ1RJT05fTEVGVBABGgjK8xgETGVmdBIpChpUUlVOQ0FUSU9OX0RJUkVDVElPTl9SSUdIVBACGgnK8xgFUmlnaHQylAMKDVJlcmFua1NlcnZpY2USpQEKBlJlcmFuaxIXLmxvcXVpLnYxLlJlcmFua1JlcXVlc3QaGC5sb3F1aS52MS5SZXJhbmtSZXNwb25zZSJoyvMYCzIJaW5mZXJlbmNlgtPkkwJTOgEqWg86ASoiCi92Mi9yZXJhbmtaDDoBKiIHL3JlcmFua1oSOgEqIg0vdjEvcmVyYW5raW5nWg86ASoiCi9yZXJhbmtpbmciCi92MS9yZXJhbmsSbwoLUmVyYW5rVGV4dHMSHC5sb3F1aS52MS5SZXJhbmtUZXh0c1JlcXVlc3QaHS5sb3F1aS52MS5SZXJhbmtUZXh0c1Jlc3BvbnNlIiPK8xgfCgZSZXJhbmsSCmhhcyh0ZXh0cykyCWluZmVyZW5jZRJqCgVTY29yZRIWLmxvcXVpLnYxLlNjb3JlUmVxdWVzdBoXLmxvcXVpLnYxLlNjb3JlUmVzcG9uc2UiMMrzGAsyCWluZmVyZW5jZYLT5JMCGzoBKloLOgEqIgYvc2NvcmUiCS92MS9zY29yZWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_loqui_rest_v1_annotations]);
 
 /**
  * The request of Rerank.
@@ -71,8 +71,8 @@ export type RerankRequest = Message<"loqui.v1.RerankRequest"> & {
 
   /**
    * The members of object documents that are read, in this order, each on a
-   * line as `name: value`. Default: `text` alone. At most 64 names of 1 to 256
-   * bytes.
+   * line as `name: value`. A document without one of them is refused. Default:
+   * `text` alone, without its name. At most 64 names of 1 to 256 bytes.
    *
    * @generated from field: repeated string rank_fields = 7;
    */
@@ -87,8 +87,8 @@ export type RerankRequest = Message<"loqui.v1.RerankRequest"> & {
   instruction?: string | undefined;
 
   /**
-   * Whether the scores are the model's raw output (logits) instead of
-   * probabilities between 0 and 1. Default: false.
+   * Whether the scores are the model's raw output (logits) instead of what the
+   * model's card makes of it, mostly a probability. Default: false.
    *
    * @generated from field: optional bool raw_scores = 9;
    */
@@ -238,8 +238,9 @@ export type RerankResult = Message<"loqui.v1.RerankResult"> & {
   index: number;
 
   /**
-   * How well it answers the query: between 0 and 1, or a logit where raw_scores
-   * is set. Comparable within one model only.
+   * How well it answers the query: a number between 0 and 1 where the model's
+   * card wants it so, as most do; a logit where raw_scores is set. Comparable
+   * within one model only.
    *
    * @generated from field: double relevance_score = 2;
    */
@@ -437,7 +438,7 @@ export const RerankTokensSchema: GenMessage<RerankTokens> = /*@__PURE__*/
 export type RerankTextsRequest = Message<"loqui.v1.RerankTextsRequest"> & {
   /**
    * The id or an alias of a rerank model; TEI serves one model and has no such
-   * member. Default: the default rerank model of the server. 1 to 512 bytes.
+   * member. Default: the first rerank model of the server's list. 1 to 512 bytes.
    *
    * @generated from field: optional string model = 1;
    */
@@ -458,8 +459,8 @@ export type RerankTextsRequest = Message<"loqui.v1.RerankTextsRequest"> & {
   texts: string[];
 
   /**
-   * Whether the scores are the model's raw output (logits) instead of
-   * probabilities between 0 and 1. Default: false.
+   * Whether the scores are the model's raw output (logits) instead of what the
+   * model's card makes of it, mostly a probability. Default: false.
    *
    * @generated from field: optional bool raw_scores = 4;
    */
@@ -530,8 +531,7 @@ export type RankedText = Message<"loqui.v1.RankedText"> & {
   index: number;
 
   /**
-   * How well it answers the query: between 0 and 1, or a logit where raw_scores
-   * is set.
+   * How well it answers the query, as in RerankResult.
    *
    * @generated from field: double score = 2;
    */
@@ -581,17 +581,18 @@ export type ScoreRequest = Message<"loqui.v1.ScoreRequest"> & {
   text2: string[];
 
   /**
-   * How many tokens of each text are read; the rest of it is cut off. 1 to
-   * 2,097,152. Default: a pair that doesn't fit into the model's context is
-   * refused with `context_length_exceeded`.
+   * How many tokens of each pair are read, the special ones included; of the
+   * longer text the rest is cut off first. 1 to the model's context, which -1
+   * stands for. Default: a pair that doesn't fit into the context is refused with
+   * `context_length_exceeded`.
    *
-   * @generated from field: optional uint32 truncate_prompt_tokens = 4;
+   * @generated from field: optional int32 truncate_prompt_tokens = 4;
    */
   truncatePromptTokens?: number | undefined;
 
   /**
-   * Whether the scores are the model's raw output (logits) instead of
-   * probabilities between 0 and 1. Default: false.
+   * Whether the scores are the model's raw output (logits) instead of what the
+   * model's card makes of it, mostly a probability. Default: false.
    *
    * @generated from field: optional bool raw_scores = 5;
    */
@@ -682,7 +683,7 @@ export type Score = Message<"loqui.v1.Score"> & {
   object: string;
 
   /**
-   * How well the texts fit: between 0 and 1, or a logit where raw_scores is set.
+   * How well the texts fit, as in RerankResult.
    *
    * @generated from field: double score = 3;
    */

@@ -8,7 +8,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_status import rpc_status
 
 from conftest import HELLO
-from loqui.v1 import chat_pb2, chat_pb2_grpc, error_pb2, model_pb2, model_pb2_grpc, rerank_pb2, rerank_pb2_grpc
+from loqui.v1 import chat_pb2, chat_pb2_grpc, error_pb2, model_pb2, model_pb2_grpc, speech_pb2, speech_pb2_grpc
 
 
 def request(model="hello", **fields):
@@ -85,9 +85,9 @@ def test_unary_refuses_stream(chat):
 
 
 def test_unimplemented(channel):
-    stub = rerank_pb2_grpc.RerankServiceStub(channel)
+    stub = speech_pb2_grpc.SpeechServiceStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
-        stub.Rerank(rerank_pb2.RerankRequest(model="hello"), timeout=20)
+        stub.CreateSpeech(speech_pb2.CreateSpeechRequest(model="hello"), timeout=20)
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
