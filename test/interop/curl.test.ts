@@ -66,6 +66,28 @@ describe.each([
     }
   });
 
+  it("reranks in the shapes of TEI, Jina, Cohere and vLLM", async () => {
+    const ask = async (path: string, body: object) => {
+      const answer = await curl(...flags, `${url}${path}`, ...json, "-d", JSON.stringify(body));
+      expect(answer).toMatchObject({ version, status: "200", type: "application/json" });
+      return JSON.parse(answer.body);
+    };
+    const [query, texts] = ["Hello, world!", ["the lazy dog", "Hello", "!!!"]];
+    const model = "reranker";
+    const tei: { index: number; score: number }[] = await ask("/rerank", { query, texts, raw_scores: false });
+    expect(tei.map(({ score }) => score)).toEqual(tei.map(({ score }) => score).toSorted((a, b) => b - a));
+    for (const path of ["/v1/rerank", "/v2/rerank", "/rerank"]) {
+      const { results } = await ask(path, { model, query, documents: texts, top_n: 2 });
+      const best = tei.slice(0, 2).map(({ index, score }) => ({ index, relevance_score: score }));
+      expect(results).toEqual(best);
+    }
+    for (const path of ["/v1/score", "/score"]) {
+      const { data } = await ask(path, { model, text_1: query, text_2: texts });
+      const scores = texts.map((_, at) => tei.find(({ index }) => index === at)?.score);
+      expect(data).toEqual(scores.map((score, index) => ({ index, object: "score", score })));
+    }
+  });
+
   it("calls a model by Connect's JSON", async () => {
     const answer = await curl(...flags, `${url}/loqui.v1.ModelService/GetModel`, ...json, "-d", '{"model":"hello"}');
     expect(JSON.parse(answer.body)).toMatchObject({ id: "hello", state: "MODEL_STATE_READY" });
