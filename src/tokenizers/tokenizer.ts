@@ -12,6 +12,8 @@ export interface TextTokenizer {
    * it. Where they are more than `limit`, those of the text are cut at that end.
    */
   encode(text: string, limit: number, truncate: "none" | "start" | "end"): Uint32Array;
+  /** The id of a token, by what it is in the vocabulary. */
+  idOf(token: string): number | undefined;
   /** Whether the tokens of a pair are of two types. */
   readonly pairTypes: boolean;
   /** The token ids of a text without special tokens, as part of a pair. */
@@ -63,6 +65,7 @@ export function createTokenizer(model: unknown, config: unknown, lowerCase: bool
       const kept = truncate === "none" || ids.length <= room ? ids : cut(ids, room, truncate);
       return Uint32Array.from([...before, ...kept, ...after]);
     },
+    idOf: (token) => tokenizer.get_vocab(true).get(token),
     pairTypes: pairs?.betweenFirst !== undefined,
     encodePart: (text) => Uint32Array.from(idsOf(text, false)),
     pair(first, second, limit, truncate) {

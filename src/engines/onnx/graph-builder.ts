@@ -97,6 +97,8 @@ export interface GraphBuilder {
    * after the query (negative before it). At `±furthest` and beyond it is asked for that alone.
    */
   distanceBias(table: Value, padded: Value<"int32">, furthest: number, rowAt: (distance: number) => number): Value;
+  /** Constants. */
+  indices(list: readonly number[]): Value<"int32">;
   /** Constants as float32. */
   floats(data: readonly number[], shape: readonly number[]): Value;
   /**
@@ -293,6 +295,7 @@ export function createGraphBuilder(): GraphBuilder {
       const biases = node("Gather", [byDistance, at], { axis: { int: 0 } });
       return node("Unsqueeze", [node("Transpose", [biases], { perm: { ints: [2, 0, 1] } }), ints([0])]);
     },
+    indices: ints32,
     floats,
     attention: (q, k, v, lengths, heads, bias) =>
       node(

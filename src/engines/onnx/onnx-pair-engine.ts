@@ -2,7 +2,8 @@ import { availableParallelism } from "node:os";
 import type { PairEngine } from "../pair-engine.ts";
 import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
-import { inFolder, openCheckpoint } from "./checkpoint.ts";
+import { openCausalReranker, readCausalReranker } from "./causal-reranker.ts";
+import { type Checkpoint, inFolder, openCheckpoint } from "./checkpoint.ts";
 import { readCrossEncoder } from "./cross-encoder.ts";
 import { contextOf, type OnnxEngineOptions } from "./onnx-engine.ts";
 import { buildPairGraph } from "./pair-graph.ts";
@@ -10,11 +11,17 @@ import { openSession } from "./session.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
 /**
- * Loads a cross-encoder: a sequence classifier that reads both texts of a pair
- * at once. As {@link openOnnxEngine} it needs no export. Throws `model_unavailable`.
+ * Loads a reranker that reads both texts of a pair at once: a sequence classifier,
+ * or a language model that is asked. As {@link openOnnxEngine} it needs no export.
+ * Throws `model_unavailable`.
  */
 export async function openOnnxPairEngine(options: OnnxEngineOptions): Promise<PairEngine> {
   const checkpoint = openCheckpoint(options.path);
+  const causal = await readCausalReranker(checkpoint);
+  return causal === undefined ? openCrossEncoder(checkpoint, options) : openCausalReranker(checkpoint, causal, options);
+}
+
+async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptions): Promise<PairEngine> {
   const { folder, labels, activation, maxTokens, lowerCase } = await readCrossEncoder(checkpoint);
   const encoder = encoderOf(await checkpoint.json(inFolder(folder, "config.json")));
   const { tokenizer, maxTokens: ownMaxTokens } = await readTokenizer(checkpoint, folder, lowerCase, encoder);

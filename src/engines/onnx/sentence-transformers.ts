@@ -170,7 +170,8 @@ async function readDense(checkpoint: Checkpoint, folder: string): Promise<Module
   };
 }
 
-async function readPrompts(checkpoint: Checkpoint): Promise<Pick<SentenceLayout, "prompts" | "defaultPrompt">> {
+/** The prompts of `config_sentence_transformers.json`; none where it isn't there. */
+export async function readPrompts(checkpoint: Checkpoint): Promise<Pick<SentenceLayout, "prompts" | "defaultPrompt">> {
   const file = "config_sentence_transformers.json";
   const config = await checkpoint.jsonIfThere(file);
   if (config === undefined) return { prompts: new Map(), defaultPrompt: undefined };

@@ -38,6 +38,8 @@ export interface Decoder extends DecoderSizes {
   readonly scale: number;
   /** What the embeddings of tokens are multiplied with. */
   readonly embeddingScale: number;
+  /** Whether the output layer is the table of embeddings. */
+  readonly tied: boolean;
   /** Whether a norm's weights are stored less 1. */
   readonly centeredNorms: boolean;
   /** The norms within a layer, by the names of their modules; those after attention and feed-forward may be missing. */
@@ -75,13 +77,17 @@ export function readSizes(config: Fields, usualHeadSize: number): DecoderSizes {
 
 /** The decoder as an encoder of texts: its hidden states after the last norm. */
 export function decoderEncoder(decoder: Decoder): Encoder {
-  const { hiddenSize, vocabularySize, maxPositions } = decoder;
+  const { hiddenSize, vocabularySize, maxPositions, tied } = decoder;
   return {
     hiddenSize,
     vocabularySize,
     maxPositions,
     positions: { first: 0 },
     build: (graph, weights, tokens) => build(decoder, graph, weights, tokens),
+    outputRows(graph, weights, ids) {
+      const table = tied ? `${prefixOf(weights, "model.", "embed_tokens.weight")}embed_tokens` : "lm_head";
+      return weights.rows(`${table}.weight`, [vocabularySize, hiddenSize], graph.indices(ids));
+    },
   };
 }
 

@@ -44,6 +44,8 @@ export interface Encoder extends EncoderShape {
   build(graph: GraphBuilder, weights: Weights, tokens: TokenInputs): Value;
   /** The head of its sequence classifiers; absent where none is known here. */
   readonly classifier?: Classifier;
+  /** Rows of the output layer, those of these tokens, `[tokens, hiddenSize]`; absent where it is no language model. */
+  outputRows?(graph: GraphBuilder, weights: Weights, ids: readonly number[]): Value;
 }
 
 /** What a sequence classifier has after its encoder. */

@@ -35,6 +35,7 @@ export const gemma3: Architecture = (config) => {
     },
     scale: config.number("query_pre_attn_scalar", 1e-6, 1e6, 256) ** -0.5,
     embeddingScale: sizes.hiddenSize ** 0.5,
+    tied: config.flag("tie_word_embeddings", true),
     centeredNorms: true,
     norms: {
       beforeAttention: "input_layernorm",

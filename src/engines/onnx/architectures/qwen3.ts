@@ -3,7 +3,7 @@ import { type Architecture, bounds } from "./encoder.ts";
 import { readKinds } from "./layer-kinds.ts";
 import { readRope } from "./rotary.ts";
 
-/** Qwen3 (Yang et al. 2025; transformers, modeling_qwen3.py): Qwen3-Embedding. */
+/** Qwen3 (Yang et al. 2025; transformers, modeling_qwen3.py): Qwen3-Embedding, Qwen3-Reranker. */
 export const qwen3: Architecture = (config) => {
   const sizes = readSizes(config, 128);
   const sliding = config.flag("use_sliding_window", false);
@@ -20,6 +20,7 @@ export const qwen3: Architecture = (config) => {
     ropes: { full_attention: rope, sliding_attention: rope },
     scale: sizes.headSize ** -0.5,
     embeddingScale: 1,
+    tied: config.flag("tie_word_embeddings", false),
     centeredNorms: false,
     norms: { beforeAttention: "input_layernorm", beforeFeedForward: "post_attention_layernorm" },
   });

@@ -147,8 +147,8 @@ def unigram():
     )
 
 
-def qwen_bpe():
-    """As Qwen3-Embedding: the end of a text is a token that the post-processor adds."""
+def qwen_bpe(more=(), context=CONTEXT, ends=True):
+    """As Qwen3-Embedding: the end of a text is a token that the post-processor adds; without `ends` as Qwen3-Reranker."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
     words = (
@@ -159,21 +159,20 @@ def qwen_bpe():
         pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False),
     ])
     trainer = trainers.BpeTrainer(
-        vocab_size=400, show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        vocab_size=400 + 40 * len(more), show_progress=False, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    tokenizer.train_from_iterator([" ".join(PLAIN)] * 3 + SPECIAL, trainer)
+    tokenizer.train_from_iterator([" ".join(PLAIN)] * 3 + SPECIAL + list(more), trainer)
     tokenizer.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
     tokenizer.add_tokens([AddedToken("<think>", normalized=False), AddedToken("</think>", normalized=False)])
     end = "<|endoftext|>"
-    tokenizer.post_processor = processors.Sequence([
-        processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False),
-        processors.TemplateProcessing(
-            single=f"$A {end}", pair=f"$A $B:1 {end}:1", special_tokens=[(end, tokenizer.token_to_id(end))]
-        ),
-    ])
+    around = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A $B:1 {end}:1", special_tokens=[(end, tokenizer.token_to_id(end))]
+    )
+    spaces = processors.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
+    tokenizer.post_processor = processors.Sequence([spaces, around]) if ends else spaces
     tokenizer.decoder = decoders.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=CONTEXT, pad_token=end, eos_token="<|im_end|>", padding_side="left",
+        tokenizer_object=tokenizer, model_max_length=context, pad_token=end, eos_token="<|im_end|>", padding_side="left",
     )
 
 
