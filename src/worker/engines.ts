@@ -35,6 +35,10 @@ const runtimes: Readonly<Record<string, Runtime>> = {
       const { openLlamaTextEngine } = await import("../engines/llama/llama-text-engine.ts");
       return openLlamaTextEngine({ path, sequences, batchSize, contextLength, threads, onLog });
     },
+    async openPairs({ path, sequences, batchSize, contextLength, threads }) {
+      const { openLlamaPairEngine } = await import("../engines/llama/llama-pair-engine.ts");
+      return openLlamaPairEngine({ path, sequences, batchSize, contextLength, threads, onLog });
+    },
     async environment() {
       const { addonEnvironment } = await import("../engines/llama/addon-file.ts");
       return addonEnvironment();

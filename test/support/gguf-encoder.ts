@@ -9,17 +9,22 @@ export interface EncoderChanges {
   readonly tensors?: readonly GgufTensor[];
 }
 
+/** A checkpoint of test/engines/onnx/fixtures that can be written. */
+export type EncoderFixture = "bert" | "xlm-roberta" | "rerankers/bert" | "rerankers/xlm-roberta";
+
 /**
  * Writes a checkpoint of test/engines/onnx/fixtures (BERT or XLM-RoBERTa) as
  * GGUF, as llama.cpp's convert_hf_to_gguf.py does: `bert` is the architecture of
  * both, positions begin with the first one used, and WordPiece's tokens have a
- * mark where words begin instead of one where they go on.
+ * mark where words begin instead of one where they go on. A BERT's pooler is left
+ * out, as there.
  */
-export function writeEncoder(path: string, name: "bert" | "xlm-roberta", changes: EncoderChanges = {}): void {
+export function writeEncoder(path: string, name: EncoderFixture, changes: EncoderChanges = {}): void {
   const json = (file: string) => JSON.parse(readFileSync(join(onnxFixtures, name, file), "utf8"));
   const config = json("config.json");
   const tensors = readTensors(join(onnxFixtures, name, "model.safetensors"));
-  const skipped = name === "bert" ? 0 : config.pad_token_id + 1;
+  const isBert = config.model_type === "bert";
+  const skipped = isBert ? 0 : config.pad_token_id + 1;
   const metadata = {
     "general.architecture": str("bert"),
     "bert.context_length": u32(config.max_position_embeddings - skipped),
@@ -29,14 +34,15 @@ export function writeEncoder(path: string, name: "bert" | "xlm-roberta", changes
     "bert.attention.head_count": u32(config.num_attention_heads),
     "bert.attention.layer_norm_epsilon": f32(config.layer_norm_eps),
     "bert.attention.causal": bool(false),
-    "bert.pooling_type": u32(1),
+    "bert.pooling_type": u32(name.startsWith("rerankers") ? 4 : 1),
     "tokenizer.ggml.token_type_count": u32(config.type_vocab_size),
-    ...(name === "bert" ? wordPiece(json("tokenizer.json")) : unigram(json("tokenizer.json"))),
+    ...(isBert ? wordPiece(json("tokenizer.json")) : unigram(json("tokenizer.json"))),
     ...changes.metadata,
   };
   writeGguf(path, defined(metadata), [
     ...tensors.flatMap(({ name: from, shape, values }) => {
-      const to = tensorName(from);
+      if (from.includes("pooler")) return [];
+      const to = tensorName(from.replace(/^(?:bert|roberta)\./, ""));
       if (to === undefined) throw new Error(`${from} has no place in GGUF`);
       const kept = to === "position_embd.weight" ? values.subarray(skipped * config.hidden_size) : values;
       const rows = to === "position_embd.weight" ? [(shape[0] ?? 0) - skipped, ...shape.slice(1)] : shape;
@@ -72,6 +78,9 @@ function tensorName(name: string): string | undefined {
     "intermediate.dense": "ffn_up",
     "output.dense": "ffn_down",
     "output.LayerNorm": "layer_output_norm",
+    "classifier.dense": "cls",
+    "classifier.out_proj": "cls.output",
+    classifier: "cls.output",
   }[part.slice(0, part.length - ending.length)];
   return base && `${layer === undefined ? "" : `blk.${layer}.`}${base}${ending}`;
 }

@@ -1,6 +1,7 @@
-import type { TextEngine, Truncation } from "../text-engine.ts";
-import { vocabularyType } from "./addon.ts";
-import { openPooledModel, type PooledModel, type PooledOptions } from "./pooled-model.ts";
+import { cut } from "../../tokenizers/pairs.ts";
+import type { TextEngine } from "../text-engine.ts";
+import { addedTokens } from "./added-tokens.ts";
+import { openPooledModel, type PooledOptions } from "./pooled-model.ts";
 
 export interface LlamaTextOptions extends PooledOptions {
   /** How tokens become a vector: `mean`, `cls`, `lasttoken`; as the file says where absent. */
@@ -13,7 +14,7 @@ export interface LlamaTextOptions extends PooledOptions {
  */
 export async function openLlamaTextEngine({ pooling, ...options }: LlamaTextOptions): Promise<TextEngine> {
   const pooled = await openPooledModel(options, { vectors: pooling });
-  const { before, after } = addedTokens(pooled);
+  const { before, after } = addedTokens(pooled.model);
   const { info, contextLength, width } = pooled;
   return {
     info,
@@ -23,27 +24,12 @@ export async function openLlamaTextEngine({ pooling, ...options }: LlamaTextOpti
     prompts: new Map(),
     defaultPrompt: undefined,
     tokenize(text, truncate) {
-      const tokens = cut(pooled.tokenize(text, true), contextLength - before.length - after.length, truncate);
-      return Uint32Array.from([...before, ...tokens, ...after]);
+      const tokens = pooled.tokenize(text, true);
+      const room = Math.max(contextLength - before.length - after.length, 0);
+      const kept = truncate === "none" ? tokens : cut(tokens, room, truncate);
+      return Uint32Array.from([...before, ...kept, ...after]);
     },
     embed: (rows) => pooled.run(rows),
     [Symbol.asyncDispose]: () => pooled[Symbol.asyncDispose](),
   };
-}
-
-/** The tokens that the model wants around every text. WordPiece's are not said to be added, but llama.cpp always does. */
-export function addedTokens({ model }: PooledModel): { readonly before: number[]; readonly after: number[] } {
-  const wordPiece = model.vocabularyType === vocabularyType.wordPiece;
-  const tokens = (token: number | undefined, added: boolean) => (added && token !== undefined ? [token] : []);
-  return {
-    before: tokens(model.bosToken, model.addBos || wordPiece),
-    after: wordPiece ? tokens(model.separatorToken, true) : tokens(model.eosToken, model.addEos),
-  };
-}
-
-/** At most `most` tokens, or all where nothing is to be cut. */
-function cut(tokens: Uint32Array, most: number, truncate: Truncation): Uint32Array {
-  if (truncate === "none" || tokens.length <= most) return tokens;
-  const kept = Math.max(most, 0);
-  return truncate === "end" ? tokens.subarray(0, kept) : tokens.subarray(tokens.length - kept);
 }

@@ -54,6 +54,7 @@ export function checkPooled(header: GgufHeader): PooledKind {
   if (!encoder && !decoders.includes(architecture)) {
     throw unfit(`no vectors are made with the architecture ${architecture.slice(0, 64)} on llama.cpp`);
   }
+  checkShape(header, architecture);
   checkDense(header, architecture);
   const tokens = header.metadata.get("tokenizer.ggml.tokens");
   return { architecture, encoder, vocabularySize: isArray(tokens) ? tokens.length : 0 };
@@ -93,6 +94,37 @@ export function scoresOf(header: GgufHeader, architecture: string): number {
   if (outputs !== count) throw damaged(`its classifier has ${outputs} outputs for ${count} labels`);
   if (count !== expected) throw unfit(`the model's classifier has ${count} labels, not ${expected} as a reranker's`);
   return count;
+}
+
+/** Heads of two widths, and vectors of another width than is computed. */
+function checkShape({ metadata, tensors }: GgufHeader, architecture: string): void {
+  const of = (key: string) => numbersOf(metadata.get(`${architecture}.${key}`))[0];
+  const width = of("embedding_length") ?? 0;
+  const head = Math.floor(width / (of("attention.head_count") ?? 1));
+  const { keys, values } = { keys: of("attention.key_length") ?? head, values: of("attention.value_length") ?? head };
+  if (keys !== values) {
+    throw damaged(
+      `${architecture}.attention.key_length ${keys} is not ${architecture}.attention.value_length ${values}`,
+    );
+  }
+  const rotated = of("rope.dimension_count");
+  if (/^(?:llama|mistral|qwen)/.test(architecture) && rotated !== undefined && rotated !== keys) {
+    throw damaged(`${architecture}.rope.dimension_count ${rotated} is not the ${keys} of a head`);
+  }
+  const out = of("embedding_length_out");
+  if (out !== undefined && out !== width) {
+    throw damaged(`${architecture}.embedding_length_out ${out} is not ${architecture}.embedding_length ${width}`);
+  }
+  const inner = of("feed_forward_length") ?? 0;
+  for (const [name, { shape, type }] of tensors) {
+    const rows = shape[1] ?? 0;
+    if (architecture === "jina-bert-v2" && name.endsWith(".ffn_up.weight") && rows !== inner && rows !== 2 * inner) {
+      throw damaged(`tensor ${name} has ${rows} rows, not once or twice the ${inner} of feed_forward_length`);
+    }
+    if (name === "token_types.weight" && type !== 0) {
+      throw damaged(`tensor ${name} has type ${type}, but it is added to 32-bit floats`);
+    }
+  }
 }
 
 /** The projections after the pooling (`llama_model_gemma_embedding`). */
