@@ -63,11 +63,32 @@ function checkVocabulary({ metadata }: GgufHeader): void {
   }
   const { texts, length, empty } = tokens;
   if (texts.size < length - empty) throw damaged("its vocabulary holds the same token twice");
+  checkSpecialTokens(metadata, String(kind), length);
   // SentencePiece falls back to bytes for what it doesn't know, and llama.cpp takes it for granted that there are some.
   for (let byte = 0; kind === "llama" && byte < 256; byte++) {
     const name = `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
     if (!texts.has(name) && !texts.has(String.fromCharCode(byte)))
       throw damaged(`its vocabulary lacks the byte ${name}`);
+  }
+}
+
+/** Special tokens that llama.cpp takes for granted where a file names none, or one that isn't there (`llama_vocab::impl::load`). */
+const defaultTokens: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  bert: { bos: 101, unknown: 100, seperator: 102, padding: 0, mask: 103 },
+  t5: { eos: 1, unknown: 2, padding: 0 },
+};
+
+/** `LLAMA_TOKEN_TYPE_BYTE` in llama.h. */
+const byteType = 6;
+
+function checkSpecialTokens(metadata: GgufHeader["metadata"], kind: string, length: number): void {
+  for (const [name, byDefault] of Object.entries(defaultTokens[kind] ?? {})) {
+    const [named = length] = numbersOf(metadata.get(`tokenizer.ggml.${name}_token_id`));
+    const token = named < length ? named : byDefault;
+    if (token >= length) throw damaged(`its vocabulary of ${length} tokens names no ${name}_token_id`);
+  }
+  if (kind === "bert" && numbersOf(metadata.get("tokenizer.ggml.token_type")).includes(byteType)) {
+    throw damaged("its vocabulary of words holds bytes");
   }
 }
 

@@ -5,7 +5,7 @@ import { LoquiError } from "../../errors.ts";
 export interface GgufArray {
   readonly length: number;
   readonly elementType: GgufType;
-  /** The elements of short arrays of numbers and booleans. */
+  /** The elements of short arrays of numbers and booleans, and the types of tokens. */
   readonly numbers: readonly number[] | undefined;
   /** The different texts of a vocabulary, without the empty one. */
   readonly texts: ReadonlySet<string> | undefined;
@@ -113,6 +113,7 @@ const limits = {
   tensorNameBytes: 63,
   stringBytes: 16 * 2 ** 20,
   keptNumbers: 4096,
+  keptTypes: 2 ** 20,
   dimensions: 4,
   values: 2 ** 53,
 };
@@ -244,7 +245,7 @@ async function readArray(reader: Reader, key: string): Promise<GgufArray> {
     return { length, elementType, numbers: undefined, texts, empty };
   }
   const length = reader.count(sizes[elementType], key);
-  if (length > limits.keptNumbers) {
+  if (length > (key === "tokenizer.ggml.token_type" ? limits.keptTypes : limits.keptNumbers)) {
     await reader.skip(length * sizes[elementType], key);
     return { length, elementType, numbers: undefined, texts: undefined, empty: 0 };
   }

@@ -4,8 +4,8 @@ import { addedTokens } from "./added-tokens.ts";
 import { openPooledModel, type PooledOptions } from "./pooled-model.ts";
 
 export interface LlamaTextOptions extends PooledOptions {
-  /** How tokens become a vector: `mean`, `cls`, `lasttoken`; as the file says where absent. */
-  readonly pooling?: string | undefined;
+  /** How tokens become a vector: `mean`, `cls` or `lasttoken`, as a list of one; as the file says where absent. */
+  readonly pooling?: readonly string[] | undefined;
 }
 
 /**
@@ -13,7 +13,7 @@ export interface LlamaTextOptions extends PooledOptions {
  * last token stands for all. The tokens are llama.cpp's. Throws `model_unavailable`.
  */
 export async function openLlamaTextEngine({ pooling, ...options }: LlamaTextOptions): Promise<TextEngine> {
-  const pooled = await openPooledModel(options, { vectors: pooling });
+  const pooled = await openPooledModel(options, { vectors: pooling?.join(" and ") });
   const { before, after } = addedTokens(pooled.model);
   const { info, contextLength, width } = pooled;
   return {

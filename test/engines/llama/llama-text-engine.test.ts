@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LlamaTextOptions, openLlamaTextEngine } from "../../../src/engines/llama/llama-text-engine.ts";
 import type { TextEngine } from "../../../src/engines/text-engine.ts";
-import { u32 } from "../../support/gguf.ts";
-import { writeEncoder } from "../../support/gguf-encoder.ts";
+import { i32s, str, strs, u32 } from "../../support/gguf.ts";
+import { type EncoderChanges, f32Tensor, writeEncoder } from "../../support/gguf-encoder.ts";
 import { onnxFixtures } from "../../support/onnx-models.ts";
 import { modelFolder } from "./generate.ts";
 
@@ -61,7 +61,7 @@ describe("the vectors of sentence-transformers", () => {
     ["xlm-roberta", "xlm-roberta", "mean", undefined],
   ])("%s", async (_, file, layout, pooling) => {
     const { rows, width, vectors } = referenceOf(file === "xlm-roberta" ? file : "bert", layout);
-    const engine = await open(inFolder(`${file}.gguf`), { pooling });
+    const engine = await open(inFolder(`${file}.gguf`), { pooling: pooling === undefined ? undefined : [pooling] });
     expect(engine.width).toBe(width);
     const made = await engine.embed(rows.map(({ row }) => row));
     for (const [at, { text }] of rows.entries()) {
@@ -122,12 +122,73 @@ describe("tokens", () => {
   });
 });
 
+describe("files that would end the process", () => {
+  const few = Array.from({ length: 50 }, (_, at) => `▁${at}`);
+  it.each<[string, EncoderChanges, string]>([
+    [
+      "another width of keys than of values",
+      { metadata: { "bert.attention.key_length": u32(8) } },
+      "bert.attention.key_length 8 is not bert.attention.value_length 4",
+    ],
+    [
+      "wider vectors than there are",
+      { metadata: { "bert.embedding_length_out": u32(1000) } },
+      "bert.embedding_length_out 1000 is not bert.embedding_length 16",
+    ],
+    [
+      "an unknown way to pool",
+      { metadata: { "bert.pooling_type": u32(7) } },
+      "bert.pooling_type 7 is none of 0, 1, 2, 3, 4",
+    ],
+    [
+      "bytes among the words",
+      { metadata: { "tokenizer.ggml.token_type": i32s(new Array(420).fill(6)) } },
+      "its vocabulary of words holds bytes",
+    ],
+    [
+      "a vocabulary without the tokens around a text",
+      {
+        metadata: {
+          "tokenizer.ggml.tokens": strs(few),
+          "tokenizer.ggml.token_type": i32s(few.map(() => 1)),
+          "tokenizer.ggml.bos_token_id": u32(50),
+        },
+        tensors: [f32Tensor("token_embd.weight", [16, 50], new Float32Array(800))],
+      },
+      "its vocabulary of 50 tokens names no bos_token_id",
+    ],
+    [
+      "types of tokens in 16-bit floats",
+      { tensors: [{ name: "token_types.weight", type: "f16", shape: [16, 2], data: new Uint8Array(64) }] },
+      "tensor token_types.weight has type 1, but it is added to 32-bit floats",
+    ],
+  ])("%s", async (_, changes, message) => {
+    writeEncoder(inFolder("bad.gguf"), "bert", changes);
+    const opened = openLlamaTextEngine({ path: inFolder("bad.gguf"), sequences: 4, contextLength: 40 });
+    const wanted = `the model file can't be used: ${message}`;
+    await expect(opened).rejects.toMatchObject({ kind: "model_unavailable", message: wanted });
+  });
+
+  it.each(["mamba", "t5", "clip", "nonsense"])("an architecture that pools nothing: %s", async (architecture) => {
+    writeEncoder(inFolder("bad.gguf"), "bert", { metadata: { "general.architecture": str(architecture) } });
+    await expect(openLlamaTextEngine({ path: inFolder("bad.gguf"), sequences: 4 })).rejects.toMatchObject({
+      kind: "model_unavailable",
+      message: `no vectors are made with the architecture ${architecture} on llama.cpp`,
+    });
+  });
+});
+
 describe("what is refused", () => {
   it.each<[string, Partial<LlamaTextOptions>, string]>([
     [
       "a pooling that llama.cpp lacks",
-      { pooling: "max" },
+      { pooling: ["max"] },
       "pooling max is none of mean, cls, lasttoken, which llama.cpp has",
+    ],
+    [
+      "poolings to be joined",
+      { pooling: ["cls", "mean"] },
+      "pooling cls and mean is none of mean, cls, lasttoken, which llama.cpp has",
     ],
     ["more tokens than the model has positions", { contextLength: 45 }, "n_ctx 45 is above the model's maximum 44"],
     ["no threads", { threads: 0 }, "threads 0 is not from 1 to 512"],
