@@ -1,6 +1,7 @@
 import { compileRegex } from "../../src/worker/grammar/regex.ts";
-import { median } from "../support/statistics.ts";
-import { figure, line, measureInTurn } from "./report.ts";
+import { figure, median } from "../support/statistics.ts";
+import { measureInTurn } from "../support/turns.ts";
+import { line } from "./report.ts";
 import type { Side } from "./sides.ts";
 import { newContent, stream } from "./stream.ts";
 

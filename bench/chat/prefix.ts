@@ -1,4 +1,6 @@
-import { figure, line, measureInTurn, ratio } from "./report.ts";
+import { figure, ratio } from "../support/statistics.ts";
+import { measureInTurn } from "../support/turns.ts";
+import { line } from "./report.ts";
 import type { Side } from "./sides.ts";
 import { newContent, type Stream, stream } from "./stream.ts";
 

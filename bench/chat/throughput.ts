@@ -1,6 +1,7 @@
 import { cpuMeter } from "../support/cpu-meter.ts";
-import { median } from "../support/statistics.ts";
-import { figure, line, measureInTurn, ratio } from "./report.ts";
+import { figure, median, ratio } from "../support/statistics.ts";
+import { measureInTurn } from "../support/turns.ts";
+import { line } from "./report.ts";
 import type { Side } from "./sides.ts";
 import { newContent, stream } from "./stream.ts";
 

@@ -1,0 +1,58 @@
+import { cpuMeter } from "../support/cpu-meter.ts";
+import { figure, median } from "../support/statistics.ts";
+import { measureInTurn } from "../support/turns.ts";
+import { type BareOptions, startBare } from "./bare.ts";
+import type { Encoding } from "./clients.ts";
+import type { Side } from "./sides.ts";
+
+const vectors = 1000;
+
+/**
+ * One request of 1,000 texts of one word, whose vectors have 1,024 numbers: over
+ * each protocol, packed and not. What the bare engine takes for them is told
+ * beside: the rest is tokenizing, queueing and the protocol.
+ */
+export async function benchProtocol(
+  sides: readonly Side[],
+  options: BareOptions & { readonly rounds: number },
+): Promise<void> {
+  using bare = await startBare(options);
+  const texts = Array.from({ length: vectors }, () => "a");
+  const measured = [
+    { name: "bare session", processes: { bare: bare.pid }, run: () => bare.run([texts]), bytes: () => 0 },
+    ...sides.flatMap(({ name, processes, ask }) =>
+      (["float", "binary"] as const satisfies Encoding[]).map((encoding) => {
+        let bytes = 0;
+        return {
+          name: `${name} ${encoding}`,
+          processes,
+          bytes: () => bytes,
+          async run() {
+            const started = performance.now();
+            bytes = await ask(texts, encoding);
+            return performance.now() - started;
+          },
+        };
+      }),
+    ),
+  ];
+  for (const side of [...measured, ...measured, ...measured]) await side.run();
+  const results = await measureInTurn(measured, options.rounds, async ({ processes, run }) => {
+    const cpu = cpuMeter(processes);
+    const elapsedMs = await run();
+    return { elapsedMs, cpuMs: cpu(1) };
+  });
+  const bareMs = (results[0] ?? []).map(({ elapsedMs }) => elapsedMs);
+  console.log(`${vectors} vectors of 1,024 numbers in one request, ${options.rounds} rounds`);
+  for (const [index, { name, bytes }] of measured.entries()) {
+    const own = results[index] ?? [];
+    const elapsed = own.map(({ elapsedMs }) => elapsedMs);
+    const more = median(elapsed.map((ms, round) => ms - (bareMs[round] ?? Number.NaN)));
+    const cpu = Object.keys(own[0]?.cpuMs ?? {}).map(
+      (process) => `${process} ${median(own.map(({ cpuMs }) => cpuMs[process] ?? Number.NaN)).toFixed(1)}`,
+    );
+    console.log(
+      `  ${name.padEnd(22)} ${figure(elapsed)} ms, ${more.toFixed(1)} above the bare session; CPU ms: ${cpu.join(", ")}; ${(bytes() / 1e6).toFixed(1)} MB`,
+    );
+  }
+}

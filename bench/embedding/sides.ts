@@ -1,0 +1,131 @@
+/** The servers that are compared: loqui over its two protocols, sentence-transformers behind FastAPI, infinity-emb. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { childrenOf } from "../../test/support/processes.ts";
+import { spawnLoqui } from "../../test/support/spawned-loqui.ts";
+import { type Ask, grpcClient, restClient } from "./clients.ts";
+
+/** What all servers are started with. */
+export interface SideOptions {
+  /** The folder of the model. */
+  readonly model: string;
+  readonly threads: number;
+  /** Tokens of one batch, in loqui. */
+  readonly batchTokens: number;
+  /** The folder that peers.sh filled. */
+  readonly peers: string;
+}
+
+/** A way to have texts embedded. */
+export interface Side {
+  readonly name: string;
+  readonly ask: Ask;
+  /** Of the server. */
+  readonly processes: Readonly<Record<string, number>>;
+}
+
+/** Running servers; stopping them ends all. */
+export interface Sides extends AsyncDisposable {
+  readonly sides: readonly Side[];
+}
+
+export const sideNames = ["loqui", "sentence-transformers", "infinity"] as const;
+export type SideName = (typeof sideNames)[number];
+
+const here = import.meta.dirname;
+
+/** Starts the named ones and waits until they answer. */
+export async function startSides(names: readonly SideName[], options: SideOptions): Promise<Sides> {
+  const stack = new AsyncDisposableStack();
+  const sides: Side[] = [];
+  try {
+    for (const name of names) {
+      if (name === "loqui") sides.push(...(await startLoqui(stack, options)));
+      else sides.push(await startPeer(stack, name, options));
+    }
+  } catch (error) {
+    await stack.disposeAsync();
+    throw error;
+  }
+  return { sides, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+async function startLoqui(stack: AsyncDisposableStack, options: SideOptions): Promise<Side[]> {
+  const { model, threads, batchTokens } = options;
+  const config = join(model, "..", "models.json");
+  const parameters = { threads, batch_size: batchTokens };
+  const source = { path: model };
+  const entry = { id: "bench", type: "embedding", engine: "onnxruntime", source, preload: true, parameters };
+  writeFileSync(config, JSON.stringify({ models: [entry] }));
+  const { url, process: server, stop } = await spawnLoqui(["--config", config, "--models", "bench"]);
+  stack.defer(stop);
+  process.once("exit", () => server.kill());
+  const front = server.pid ?? 0;
+  await untilAnswers(`${url}/readyz`, server);
+  const [worker = 0] = childrenOf(front);
+  const processes = { front, worker };
+  return [
+    { name: "loqui, REST", ask: restClient(url, "/v1/embeddings"), processes },
+    { name: "loqui, gRPC", ask: grpcClient(url), processes },
+  ];
+}
+
+async function startPeer(
+  stack: AsyncDisposableStack,
+  name: Exclude<SideName, "loqui">,
+  { model, threads, peers }: SideOptions,
+): Promise<Side> {
+  const port = String(await freePort());
+  const bin = join(peers, name, "bin");
+  const [program, ...args] =
+    name === "infinity"
+      ? [
+          ...[join(bin, "infinity_emb"), "v2", "--model-id", model, "--served-model-name", "bench"],
+          ...["--engine", "torch", "--device", "cpu", "--dtype", "float32", "--no-model-warmup"],
+          ...["--host", "127.0.0.1", "--port", port, "--log-level", "error"],
+        ]
+      : [join(bin, "python"), join(here, "sentence_transformers_server.py"), model, port, String(threads)];
+  const child = spawn(program ?? "", args, {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: { ...process.env, OMP_NUM_THREADS: String(threads), DO_NOT_TRACK: "1", HF_HUB_OFFLINE: "1" },
+  });
+  process.once("exit", () => child.kill());
+  stack.defer(() => stopProcess(child));
+  const url = `http://127.0.0.1:${port}`;
+  await untilAnswers(`${url}/health`, child);
+  return { name, ask: restClient(url, "/embeddings"), processes: { server: child.pid ?? 0 } };
+}
+
+async function untilAnswers(url: string, child: ChildProcess): Promise<void> {
+  const deadline = performance.now() + 300_000;
+  for (;;) {
+    const ok = await fetch(url).then(
+      (response) => response.ok,
+      () => false,
+    );
+    if (ok) return;
+    if (child.exitCode !== null) throw new Error(`${child.spawnfile} ended with ${child.exitCode} while it started`);
+    if (performance.now() > deadline) throw new Error(`${url} did not answer within five minutes`);
+    await new Promise((wake) => setTimeout(wake, 200));
+  }
+}
+
+async function stopProcess(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = new Promise((done) => child.once("exit", done));
+  child.kill("SIGTERM");
+  const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
+  await exited;
+  clearTimeout(timer);
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
+  const address = server.address();
+  await new Promise((closed) => server.close(closed));
+  if (address === null || typeof address === "string") throw new Error("a TCP server has no port");
+  return address.port;
+}
