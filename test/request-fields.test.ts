@@ -14,9 +14,11 @@ import {
   CreateChatCompletionRequestSchema,
   CreateCompletionRequestSchema,
 } from "../gen/loqui/v1/chat_pb.ts";
+import { RerankRequestSchema, RerankTextsRequestSchema, ScoreRequestSchema } from "../gen/loqui/v1/rerank_pb.ts";
 import { jsonPath } from "../src/codec/path.ts";
 import { treatmentOf } from "../src/worker/ignored-fields.ts";
 import { requestFields, type Treatment } from "../src/worker/request-fields.ts";
+import { startWithEncoders } from "./support/running-encoders.ts";
 import { type RunningLoqui, startWithScripts } from "./support/running-loqui.ts";
 import { transports } from "./support/transports.ts";
 
@@ -223,6 +225,38 @@ const samples: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     schema: form({ name: "s", schema }),
     strict: form({ name: "s", schema: { ...schema, required: ["a"], additionalProperties: false }, strict: true }),
   },
+  RerankRequest: {
+    model: {},
+    query: { query: "b" },
+    documents: { documents: ["b", "c"] },
+    top_n: { top_n: 1 },
+    return_documents: { return_documents: true },
+    max_tokens_per_doc: { max_tokens_per_doc: 1 },
+    rank_fields: { rank_fields: ["text"] },
+    instruction: { instruction: "i" },
+    raw_scores: { raw_scores: true },
+  },
+  RerankDocument: { text: { documents: ["b"] }, object: { documents: [{ text: "b" }] } },
+  RerankDocumentObject: {
+    text: { documents: [{ text: "b" }] },
+    other_members: { documents: [{ text: "b", title: "c" }], rank_fields: ["title"] },
+  },
+  RerankTextsRequest: {
+    model: { model: "m" },
+    query: { query: "b" },
+    texts: { texts: ["b", "c"] },
+    raw_scores: { raw_scores: true },
+    return_text: { return_text: true },
+    truncate: { truncate: true },
+    truncation_direction: { truncate: true, truncation_direction: "Left" },
+  },
+  ScoreRequest: {
+    model: {},
+    text_1: { text_1: ["a"] },
+    text_2: { text_2: ["b", "c"] },
+    truncate_prompt_tokens: { truncate_prompt_tokens: 8 },
+    raw_scores: { raw_scores: true },
+  },
   StructuredOutputs: {
     json: { structured_outputs: { json: schema } },
     regex: { structured_outputs: { regex: "[ab]+" } },
@@ -245,6 +279,12 @@ function messagesOf(root: DescMessage, seen = new Set<DescMessage>()): Set<DescM
 
 const chatMessages = messagesOf(CreateChatCompletionRequestSchema);
 const completionMessages = messagesOf(CreateCompletionRequestSchema);
+const rerankMessages = messagesOf(RerankRequestSchema);
+const rerankTextsMessages = messagesOf(RerankTextsRequestSchema);
+const scoreMessages = messagesOf(ScoreRequestSchema);
+const allMessages = new Set(
+  [chatMessages, completionMessages, rerankMessages, rerankTextsMessages, scoreMessages].flatMap((set) => [...set]),
+);
 const fieldsOf = (messages: Iterable<DescMessage>) =>
   [...messages].flatMap((desc) => desc.fields.map((field) => [titleOf(field), field] as const));
 
@@ -252,8 +292,8 @@ function titleOf(field: DescField): string {
   return `${field.parent.name}.${field.name}`;
 }
 
-async function post(path: string, body: object) {
-  const response = await fetch(`${running.url}${path}`, {
+async function post(path: string, body: object, { url } = running) {
+  const response = await fetch(`${url}${path}`, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
@@ -298,16 +338,15 @@ function expectTreatment(field: DescField, treatment: Treatment | undefined, sam
 }
 
 test("the table has a row for each field and no others", () => {
-  const all = new Set([...chatMessages, ...completionMessages]);
-  expect([...requestFields.keys()].sort()).toEqual([...all].map(({ typeName }) => typeName).sort());
-  for (const desc of all) {
+  expect([...requestFields.keys()].sort()).toEqual([...allMessages].map(({ typeName }) => typeName).sort());
+  for (const desc of allMessages) {
     const table = requestFields.get(desc.typeName) ?? {};
     expect(Object.keys(table).sort()).toEqual(desc.members.map(({ localName }) => localName).sort());
   }
 });
 
 test("each effect has a test that speaks of the field", () => {
-  for (const [title, field] of fieldsOf(new Set([...chatMessages, ...completionMessages]))) {
+  for (const [title, field] of fieldsOf(allMessages)) {
     const treatment = treatmentOf(field);
     if (treatment === undefined || !("test" in treatment)) continue;
     const path = resolve(import.meta.dirname, "..", treatment.test);
@@ -330,6 +369,22 @@ describe("completions", () => {
   const ask = (more: object) => post("/v1/completions", { model: "m", prompt: "a", max_tokens: 3, ...more });
 
   test.each(fieldsOf(completionMessages))("%s", (title, field) => holdToItsRow(title, field, ask));
+});
+
+describe("reranking", () => {
+  let reranking: RunningLoqui;
+  beforeAll(async () => {
+    reranking = await startWithEncoders({ m: { reranker: "bert" } });
+  });
+  afterAll(() => reranking[Symbol.asyncDispose]());
+  const asking = (path: string, base: object) => (more: object) => post(path, { ...base, ...more }, reranking);
+  const rerank = asking("/v1/rerank", { model: "m", query: "a", documents: ["b"] });
+  const rerankTexts = asking("/rerank", { query: "a", texts: ["b"] });
+  const score = asking("/v1/score", { model: "m", text_1: "a", text_2: "b" });
+
+  test.each(fieldsOf(rerankMessages))("%s", (title, field) => holdToItsRow(title, field, rerank));
+  test.each(fieldsOf(rerankTextsMessages))("%s", (title, field) => holdToItsRow(title, field, rerankTexts));
+  test.each(fieldsOf(scoreMessages))("%s", (title, field) => holdToItsRow(title, field, score));
 });
 
 describe("chat", () => {

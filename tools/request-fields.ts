@@ -7,16 +7,24 @@ import { readFileSync, writeFileSync } from "node:fs";
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { comments } from "../gen/comments.ts";
 import { CreateChatCompletionRequestSchema, CreateCompletionRequestSchema } from "../gen/loqui/v1/chat_pb.ts";
+import { RerankRequestSchema, RerankTextsRequestSchema, ScoreRequestSchema } from "../gen/loqui/v1/rerank_pb.ts";
 import { jsonPath } from "../src/codec/path.ts";
 import { treatmentOf } from "../src/worker/ignored-fields.ts";
 import type { Treatment } from "../src/worker/request-fields.ts";
 
 const path = "docs/request-fields.md";
+const roots: readonly DescMessage[] = [
+  CreateChatCompletionRequestSchema,
+  CreateCompletionRequestSchema,
+  RerankRequestSchema,
+  RerankTextsRequestSchema,
+  ScoreRequestSchema,
+];
 const intro = `# What becomes of each field of a request
 
 <!-- Written by tools/request-fields.ts from src/worker/request-fields.ts: \`npm run generate\`. -->
 
-Nothing is silently ignored. Each field of \`CreateChatCompletionRequest\` and \`CreateCompletionRequest\`, and of the messages in them, is one of these for a local model:
+Nothing is silently ignored. Each field of ${roots.map(({ name }) => `\`${name}\``).join(", ")}, and of the messages in them, is one of these for a local model:
 
 - **honoured**: it does what the schema says.
 - **refused**: the request fails with a 400 that names the field (\`FAILED_PRECONDITION\` over gRPC). Where values are given, the others are honoured, or ask for nothing.
@@ -26,7 +34,7 @@ Nothing is silently ignored. Each field of \`CreateChatCompletionRequest\` and \
 A model may refuse more by name: \`reasoning_effort\` where it can't think, for example.
 `;
 
-const out = [intro, ...pages([CreateChatCompletionRequestSchema, CreateCompletionRequestSchema])].join("\n");
+const out = [intro, ...pages(roots)].join("\n");
 if (process.argv.includes("--check")) {
   if (readFileSync(path, "utf8") !== out) {
     console.error(`${path} is stale, run \`npm run generate\``);

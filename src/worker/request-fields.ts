@@ -25,9 +25,16 @@ import type {
   ToolSelection,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { Texts, TokenIdLists, TokenIds } from "../../gen/loqui/v1/common_pb.ts";
+import type {
+  RerankDocument,
+  RerankDocumentObject,
+  RerankRequest,
+  RerankTextsRequest,
+  ScoreRequest,
+} from "../../gen/loqui/v1/rerank_pb.ts";
 import type { Shown } from "./chat-template.ts";
 
-/** What becomes of a field of a generation request for a local model. Never nothing. */
+/** What becomes of a field of a request for a local model. Never nothing. */
 export type Treatment =
   /** It does what the schema says. `test`: where the effect is shown. */
   | { readonly kind: "honoured"; readonly test: string }
@@ -71,6 +78,7 @@ const toolCalls = "worker/chat-tools";
 const steering = "worker/chat-steering";
 const completions = "worker/completions";
 const completionLogprobs = "worker/completion-logprobs";
+const reranking = "rerank";
 
 /** What chat and completions have in common. */
 const generationFields = {
@@ -167,10 +175,10 @@ const completion: FieldTable<CreateCompletionRequest> = {
 };
 
 /**
- * Every field of a request for an answer and of the messages in it, by the
- * message's name. `x-loqui-ignored` and docs/request-fields.md come from here,
+ * Every field of a request for an answer or a ranking and of the messages in it,
+ * by the message's name. `x-loqui-ignored` and docs/request-fields.md come from here,
  * and test/request-fields.test.ts asks a server whether it is true. What is
- * refused, unsupported.ts and chat-messages.ts refuse.
+ * refused, unsupported.ts, chat-messages.ts and rerank-pairs.ts refuse.
  */
 export const requestFields = new Map<string, FieldTable>(
   Object.entries({
@@ -266,5 +274,39 @@ export const requestFields = new Map<string, FieldTable>(
       grammar: honoured(structure),
       jsonObject: honoured(structure),
     } satisfies FieldTable<StructuredOutputs>,
+    RerankRequest: {
+      model: honoured(reranking),
+      query: honoured(reranking),
+      documents: honoured(reranking),
+      topN: honoured(reranking),
+      returnDocuments: honoured(reranking),
+      maxTokensPerDoc: honoured(reranking),
+      rankFields: honoured(reranking),
+      instruction: refused("where the model takes none"),
+      rawScores: honoured(reranking),
+    } satisfies FieldTable<RerankRequest>,
+    RerankDocument: {
+      document: { text: honoured(reranking), object: honoured(reranking) },
+    } satisfies FieldTable<RerankDocument>,
+    RerankDocumentObject: {
+      text: honoured(reranking),
+      otherMembers: honoured(reranking),
+    } satisfies FieldTable<RerankDocumentObject>,
+    RerankTextsRequest: {
+      model: honoured(reranking),
+      query: honoured(reranking),
+      texts: honoured(reranking),
+      rawScores: honoured(reranking),
+      returnText: honoured(reranking),
+      truncate: honoured(reranking),
+      truncationDirection: honoured(reranking),
+    } satisfies FieldTable<RerankTextsRequest>,
+    ScoreRequest: {
+      model: honoured(reranking),
+      text1: honoured(reranking),
+      text2: honoured(reranking),
+      truncatePromptTokens: honoured(reranking),
+      rawScores: honoured(reranking),
+    } satisfies FieldTable<ScoreRequest>,
   }).map(([name, table]) => [`loqui.v1.${name}`, table as FieldTable]),
 );
