@@ -36,6 +36,7 @@ beforeAll(async () => {
   loqui = await startWithEncoders({
     bert: { encoder: "bert", layout: "mean" },
     prompted: { encoder: "bert", layout: "mean", sentenceConfig: { prompts, default_prompt_name: "query" } },
+    pooled: { encoder: "bert", layout: "mean", parameters: { pooling: ["cls", "max", "mean"] } },
     instructed: {
       encoder: "bert",
       layout: "mean",
@@ -105,6 +106,16 @@ describe("/v1/embeddings", () => {
       raw,
       Array.from({ length: 5 }, (_, at) => bytes.readFloatLE(4 * (first * width + at))),
     );
+  });
+
+  it("pools as models.yaml says, where it does", async () => {
+    const { vectors, step } = bert.layouts.joined;
+    const joined = Buffer.from(vectors, "base64");
+    const index = short.find((at) => at % step === 0) ?? 0;
+    const wanted = Array.from({ length: 3 * width }, (_, at) =>
+      joined.readFloatLE(4 * ((index / step) * 3 * width + at)),
+    );
+    expectClose((await embed({ model: "pooled", input: texts[index], normalize: false }))[0], wanted);
   });
 
   it("cuts what is too long, where it is told to", async () => {

@@ -12,7 +12,7 @@ import type { RunOptions } from "./run.ts";
 const settingFlags: readonly [flag: string, setting: string, description: string][] = [
   ["--host <address>", "HOST", "address to listen on (127.0.0.1)"],
   ["--port <number>", "PORT", "port to listen on, 0 for any (8000)"],
-  ["--models <list>", "MODELS", "models to load at start: ids or .gguf paths, comma-separated"],
+  ["--models <list>", "MODELS", "models to load at start: ids, .gguf paths or folders, comma-separated"],
   ["--config <file>", "LOQUI_CONFIG", "a models file beside models.yaml and models.local.yaml"],
   ["--strict", "LOQUI_STRICT", "refuse unknown request fields instead of listing them in x-loqui-ignored"],
   ["--load-on-demand <yes|no>", "LOQUI_LOAD_ON_DEMAND", "load a model when a request names it (yes)"],

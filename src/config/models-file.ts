@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
@@ -55,6 +55,18 @@ const samplingDefaults = z.strictObject({
   max_tokens: z.int().min(0).max(2_147_483_647).optional(),
 });
 
+const poolingAliases: Readonly<Record<string, string>> = {
+  last: "lasttoken",
+  last_token: "lasttoken",
+  weighted_mean: "weightedmean",
+};
+
+/** As sentence-transformers names them. */
+const poolingMode = z.preprocess(
+  canonical(poolingAliases),
+  z.enum(["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"]),
+);
+
 /** How a model is loaded; what is absent is chosen when it loads. */
 const parameters = z.strictObject({
   /** The longest context of one request, in tokens; the model's own where absent, at most 8192 then. */
@@ -77,11 +89,17 @@ const parameters = z.strictObject({
    * faster than a dozen times a second.
    */
   stream_interval_ms: z.int().min(0).max(10_000).default(80),
+  /** How the tokens of a text become one vector, several joined; as the checkpoint says where absent. */
+  pooling: z
+    .union([poolingMode.transform((mode) => [mode]), z.array(poolingMode).min(1).max(6)])
+    .refine((modes) => new Set(modes).size === modes.length, "names a mode twice")
+    .optional(),
   /** A Jinja template to use instead of the model's own. */
   chat_template: z.string().min(1).max(262_144).optional(),
 });
 
-const modelSchema = z
+/** An entry of a models file. */
+export const modelSchema = z
   .strictObject({
     id: modelId,
     type: z.enum(modelTypes),
@@ -142,25 +160,4 @@ export function readModelsFile(path: string): ModelConfig[] {
     ...model,
     source: { ...model.source, path: resolve(folder, model.source.path) },
   }));
-}
-
-/** A model made of nothing but the path of a .gguf file: its name is the file's. */
-export function modelOfFile(path: string): ModelConfig {
-  const absolute = resolve(path);
-  if (!existsSync(absolute)) throw new ConfigError(`MODELS: ${path}: no such file`);
-  const name =
-    absolute
-      .split("/")
-      .at(-1)
-      ?.replace(/\.gguf$/i, "") ?? "";
-  const result = modelSchema.safeParse({
-    id: name,
-    type: "chat",
-    capabilities: ["chat-completion"],
-    engine: "llama.cpp",
-    source: { path: absolute },
-    preload: true,
-  });
-  if (!result.success) throw new ConfigError(`MODELS: ${path}: ${describeIssue(result.error)}`);
-  return result.data;
 }

@@ -5,7 +5,8 @@ import { type ApiKey, hashKey } from "../access/keys.ts";
 import { allScopes } from "../access/scopes.ts";
 import { ConfigError, describeIssue } from "./config-error.ts";
 import { readKeysFile } from "./keys-file.ts";
-import { type ModelConfig, modelOfFile, readModelsFile } from "./models-file.ts";
+import { isModelPath, modelOfPath } from "./model-of-path.ts";
+import { type ModelConfig, readModelsFile } from "./models-file.ts";
 
 const flag = z
   .union([z.boolean(), z.enum(["1", "true", "yes", "on", "0", "false", "no", "off", ""])], {
@@ -275,22 +276,22 @@ function tlsOf(values: z.infer<typeof settingsSchema>): Settings["tls"] {
   return undefined;
 }
 
-/** `MODELS` chooses what is loaded at start: ids of known models, or paths of .gguf files. */
+/** `MODELS` chooses what is loaded at start: ids of known models, or paths of .gguf files and checkpoints. */
 function selectModels(known: Map<string, ModelConfig>, names: readonly string[] | undefined): ModelConfig[] {
   if (names === undefined) return checkNames([...known.values()]);
   const chosen = new Set<string>();
   for (const name of names) {
     if (known.get(name)?.disabled) throw new ConfigError(`MODELS: ${name} is disabled`);
     if (known.has(name)) chosen.add(name);
-    else if (/\.gguf$/i.test(name)) {
-      const model = modelOfFile(name);
+    else if (isModelPath(name)) {
+      const model = modelOfPath(name);
       if (known.has(model.id) && known.get(model.id)?.source.path !== model.source.path)
         throw new ConfigError(`MODELS: ${name}: the id ${model.id} is taken by another model`);
       known.set(model.id, model);
       chosen.add(model.id);
     } else {
       throw new ConfigError(
-        `MODELS: ${name} is neither a known model (${[...known.keys()].join(", ")}) nor the path of a .gguf file`,
+        `MODELS: ${name} is neither a known model (${[...known.keys()].join(", ")}) nor the path of a .gguf file or a folder`,
       );
     }
   }

@@ -118,8 +118,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher & { war
         if (!ended) failure = abortReason(context.signal) ?? new LoquiError("cancelled", "the client left");
         deadline.clear();
         record.durationMs = performance.now() - started;
-        // A stream that was left has told no totals: each message of it is a token at least.
-        charge((record.promptTokens ?? 0) + (record.completionTokens ?? messages));
+        // What was left has told what it took a while ago: each message of it is a token at least.
+        const { promptTokens = 0, completionTokens = messages } = record;
+        charge(promptTokens + (failure === undefined ? completionTokens : Math.max(completionTokens, messages)));
         record.outcome = failure === undefined ? "ok" : failure.kind;
         options.onRecord(record, failure);
       }

@@ -1,11 +1,11 @@
 import type { Socket } from "node:net";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import {
-  BegunSchema,
   type Call,
   CallSchema,
   CompleteSchema,
   FailureSchema,
+  ProgressSchema,
 } from "../../gen/loqui/worker/v1/worker_pb.ts";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import { encodeFailure } from "./failure.ts";
@@ -108,6 +108,9 @@ interface Outbox {
 /** What the front may leave unread of an answer, in bytes, before the generation is ended: about a hundred thousand tokens of text. */
 const maxOutboxBytes = 16 * 1024 * 1024;
 
+/** How often the front is told what a call has taken. */
+const progressMs = 1_000;
+
 /** `onFull` is told why nothing should be added any more. */
 function createOutbox(socket: Socket, pace: Pace, onFull: (reason: LoquiError) => void): Outbox {
   let waiting: Parameters<Outbox["add"]>[0][] = [];
@@ -141,12 +144,18 @@ function createOutbox(socket: Socket, pace: Pace, onFull: (reason: LoquiError) =
 async function runMethod(outbox: Outbox, call: Call, methods: WorkerMethods, signal: AbortSignal): Promise<CallResult> {
   const method = methods.get(call.method);
   if (method === undefined) throw new LoquiError("unimplemented", `this model does not answer ${call.method}`);
+  let toldAt = Number.NEGATIVE_INFINITY;
   return method(call.request, {
     requestId: call.requestId,
     tenant: call.tenant,
     signal,
-    begun: (totals) =>
-      outbox.add([{ kind: FrameKind.begun, payload: toBinary(BegunSchema, create(BegunSchema, totals)) }]),
+    progress(totals) {
+      const now = performance.now();
+      if (now - toldAt < progressMs) return;
+      toldAt = now;
+      const payload = toBinary(ProgressSchema, create(ProgressSchema, totals));
+      outbox.add([{ kind: FrameKind.progress, payload }]);
+    },
     send: (...messages) => outbox.add(messages.map(messageFrame)),
     sendComposed: (compose) => outbox.add(() => compose().map(messageFrame)),
   });

@@ -45,9 +45,9 @@ const runtimes: Readonly<Record<string, Runtime>> = {
     },
   },
   onnxruntime: {
-    async openTexts({ path, file, contextLength, threads }) {
+    async openTexts({ path, file, contextLength, threads, pooling }) {
       const { openOnnxEngine } = await import("../engines/onnx/onnx-engine.ts");
-      return openOnnxEngine({ path, file, contextLength, threads });
+      return openOnnxEngine({ path, file, contextLength, threads, pooling });
     },
     async openPairs({ path, contextLength, threads }) {
       const { openOnnxPairEngine } = await import("../engines/onnx/onnx-pair-engine.ts");

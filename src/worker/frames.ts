@@ -1,7 +1,7 @@
 import type { Writable } from "node:stream";
 
 /** What a frame carries; see worker.proto. */
-export const FrameKind = { call: 0, message: 1, failure: 2, complete: 3, begun: 4 } as const;
+export const FrameKind = { call: 0, message: 1, failure: 2, complete: 3, progress: 4 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
 /** A frame between the front and a worker: a byte for the kind, a 32-bit big-endian length, that many bytes. */
@@ -94,6 +94,6 @@ function writeHeader(buffer: Buffer, at: number, { kind, payload }: Frame): numb
 }
 
 function kindOf(byte: number | undefined): FrameKind {
-  if (byte === undefined || byte > FrameKind.begun) throw new RangeError(`there are no frames of kind ${byte}`);
+  if (byte === undefined || byte > FrameKind.progress) throw new RangeError(`there are no frames of kind ${byte}`);
   return byte as FrameKind;
 }

@@ -182,11 +182,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
           const keepStop = request.includeStopStrInOutput === true;
           const nextScanner = stopScanners(request.stop, keepStop);
           const promptTokens = options.prompts.reduce((sum, prompt) => sum + prompt.length, 0);
-          let begun = false;
-          const begin = () => {
-            if (!begun) call.begun({ promptTokens });
-            begun = true;
-          };
+          let completionTokens = 0;
 
           const { maxTokens = -1 } = options;
           const most = maxTokens === -1 ? contextLength : maxTokens;
@@ -225,7 +221,8 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 onPrompt: (processed, soFar) => options.onPrompt?.(index, processed, soFar),
               }),
               onToken(token, logprobs, soFar) {
-                begin();
+                completionTokens += 1;
+                call.progress({ promptTokens, completionTokens });
                 const stopped = stopTokens.has(token);
                 if (stopped && !keepStop) return "stop";
                 const text = decoder.push(token);
@@ -247,7 +244,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 return { logitBias: wanted.logitBias };
               },
               onEnd(result) {
-                begin();
+                call.progress({ promptTokens, completionTokens });
                 const flushed = decoder.flush();
                 trail?.end(flushed);
                 const rest = [...output.push(scanner.push(flushed) + scanner.flush()), ...output.end()];

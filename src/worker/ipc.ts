@@ -1,3 +1,4 @@
+import type { PoolingMode } from "../engines/onnx/pooling.ts";
 import type { ErrorKind } from "../errors.ts";
 import type { Shown } from "./chat-template.ts";
 import type { Pulse } from "./pulse.ts";
@@ -35,6 +36,8 @@ export interface WorkerModel {
   /** Tokens that one decode takes. */
   readonly batchSize: number;
   readonly threads?: number | undefined;
+  /** How tokens become a vector, instead of as the checkpoint says; names of sentence-transformers. */
+  readonly pooling?: readonly PoolingMode[] | undefined;
   /** Jinja, instead of the model's own. */
   readonly chatTemplate?: string | undefined;
   readonly defaults: SamplingDefaults;

@@ -5,8 +5,8 @@ export interface WorkerCall {
   readonly tenant: string;
   /** Aborted when the front is gone or the deadline has passed. */
   readonly signal: AbortSignal;
-  /** Tells the front what the call has cost by its first token. To be called once, before the message with that token. */
-  begun(totals: Pick<CallTotals, "promptTokens">): void;
+  /** Tells what the call has taken so far: with each token, the first time before the message with it. */
+  progress(totals: Pick<CallTotals, "promptTokens" | "completionTokens">): void;
   /**
    * Sends encoded response messages, in one write. Never waits: what a slow
    * reader leaves in the buffer is bounded by the context, and a sequence isn't

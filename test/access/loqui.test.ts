@@ -6,6 +6,7 @@ import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { formatKeyEntry } from "../../src/config/keys-file.ts";
+import { pause } from "../faults/support.ts";
 import { startWithScripts, usualScripts, writeScripts } from "../support/running-loqui.ts";
 
 const root = resolve(import.meta.dirname, "../..");
@@ -54,6 +55,12 @@ async function usage(url: string, key: string): Promise<Usage> {
 
 async function statusOf(url: string, key: string): Promise<number> {
   return (await fetch(`${url}/v1/models`, { headers: { "x-api-key": key } })).status;
+}
+
+/** What is left of alice's tokens of this minute. */
+async function remaining(url: string): Promise<number> {
+  const listed = await fetch(`${url}/v1/models`, { headers: { "x-api-key": alice } });
+  return Number(listed.headers.get("x-ratelimit-remaining-tokens"));
 }
 
 describe("tenants", () => {
@@ -107,12 +114,26 @@ describe("tokens a minute", () => {
     const reader = response.body?.getReader();
     for (let index = 0; index < 5; index++) await reader?.read();
     await reader?.cancel();
-    const remaining = async () => {
-      const listed = await fetch(`${running.url}/v1/models`, { headers: { "x-api-key": alice } });
-      return Number(listed.headers.get("x-ratelimit-remaining-tokens"));
-    };
     // A byte is a token of these models' prompts.
-    await expect.poll(remaining).toBeLessThanOrEqual(1_000_000 - content.length - 4);
+    await expect.poll(() => remaining(running.url)).toBeLessThanOrEqual(1_000_000 - content.length - 4);
+  });
+
+  it.each([true, false])("a call that is left is charged for what it generated: stream %s", async (stream) => {
+    writeFileSync(file, entry("alice", alice, { tokens_per_minute: 1_000_000 }));
+    await using running = await startWithScripts(usualScripts, { LOQUI_API_KEYS_FILE: file });
+    const leave = new AbortController();
+    const asked = fetch(`${running.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${alice}` },
+      body: JSON.stringify({ model: "endless", stream, messages: [{ role: "user", content: "Hi" }] }),
+      signal: leave.signal,
+    });
+    const answer = asked.then((response) => response.text()).catch(() => "left");
+    await pause(2_500);
+    leave.abort();
+    await answer;
+    // A stream's chunks of that time are some thirty.
+    await expect.poll(() => remaining(running.url)).toBeLessThanOrEqual(1_000_000 - 200);
   });
 });
 

@@ -6,7 +6,7 @@ export function fakeCall(take: (message: Uint8Array) => void, signal = new Abort
     requestId: "r",
     tenant: "",
     signal,
-    begun: () => {},
+    progress: () => {},
     send: (...messages) => messages.forEach(take),
     sendComposed: (compose) => queueMicrotask(() => compose().forEach(take)),
   };

@@ -276,9 +276,10 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
               refused = reply.value.queueFull;
               if (refused) admission.refused(context.tenant, error);
               throw error;
-            } else if (reply.case === "begun") {
+            } else if (reply.case === "progress") {
               begun = true;
               record.promptTokens = reply.value.promptTokens;
+              record.completionTokens = reply.value.completionTokens;
             } else if (reply.case === "complete") {
               if (reply.value.totals !== undefined) recordTotals(record, reply.value.totals, startedAt - arrivedAt);
               if (suspicion !== undefined) suspects.acquit(input());

@@ -19,6 +19,7 @@ export function workerConfig(
       sequences: parameters.sequences,
       batchSize: parameters.batch_size,
       threads: parameters.threads,
+      pooling: parameters.pooling,
       chatTemplate: parameters.chat_template,
       defaults: {
         temperature: defaults.temperature,

@@ -1,13 +1,13 @@
 import { connect } from "node:net";
 import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import {
-  type Begun,
-  BegunSchema,
   CallSchema,
   type Complete,
   CompleteSchema,
   type Failure,
   FailureSchema,
+  type Progress,
+  ProgressSchema,
 } from "../../../gen/loqui/worker/v1/worker_pb.ts";
 import { createFrameReader, type Frame, FrameKind, writeFrames } from "../../worker/frames.ts";
 
@@ -23,9 +23,9 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** What a worker sends: that the call has begun, encoded response messages, then how it ended. */
+/** What a worker sends: how far the call is, encoded response messages, then how it ended. */
 export type Reply =
-  | { readonly case: "begun"; readonly value: Begun }
+  | { readonly case: "progress"; readonly value: Progress }
   | { readonly case: "message"; readonly value: Uint8Array }
   | { readonly case: "failure"; readonly value: Failure }
   | { readonly case: "complete"; readonly value: Complete };
@@ -137,8 +137,8 @@ function replyOf({ kind, payload }: Frame): Reply {
   switch (kind) {
     case FrameKind.message:
       return { case: "message", value: payload };
-    case FrameKind.begun:
-      return { case: "begun", value: fromBinary(BegunSchema, payload) };
+    case FrameKind.progress:
+      return { case: "progress", value: fromBinary(ProgressSchema, payload) };
     case FrameKind.failure:
       return { case: "failure", value: fromBinary(FailureSchema, payload) };
     case FrameKind.complete:

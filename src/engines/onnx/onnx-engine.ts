@@ -4,6 +4,7 @@ import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { findExport, readExport } from "./exported-encoder.ts";
+import type { PoolingMode } from "./pooling.ts";
 import { buildGraphAfterExport, buildSentenceGraph } from "./sentence-graph.ts";
 import { readLayout } from "./sentence-transformers.ts";
 import { openSession } from "./session.ts";
@@ -18,6 +19,8 @@ export interface OnnxEngineOptions {
   readonly contextLength?: number | undefined;
   /** Threads to compute with; one for each processor where absent. */
   readonly threads?: number | undefined;
+  /** How a text's tokens become one vector, several joined; as the checkpoint says where absent. */
+  readonly pooling?: readonly PoolingMode[] | undefined;
 }
 
 /**
@@ -28,7 +31,8 @@ export interface OnnxEngineOptions {
  */
 export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEngine> {
   const checkpoint = openCheckpoint(options.path);
-  const layout = await readLayout(checkpoint);
+  const published = await readLayout(checkpoint);
+  const layout = { ...published, pooling: options.pooling ?? published.pooling };
   const config = await checkpoint.json(inFolder(layout.encoder, "config.json"));
   const file = options.file ?? (await findExport(checkpoint, layout.encoder));
   const exported = file === undefined ? undefined : await readExport(checkpoint, file, config);

@@ -25,6 +25,8 @@ function open(bytes: Uint8Array, weights: string): Promise<InferenceSession> {
         model_external_initializers_file_folder_path: weights,
         // Spinning threads take a whole core while nothing is to be done.
         intra_op: { allow_spinning: "0" },
+        // It would put back the slow kernel that `skipLayerNorm` of graph-builder.ts leaves.
+        optimization: { disable_specified_optimizers: "SkipLayerNormFusion" },
       },
     },
   });

@@ -4,10 +4,10 @@
  */
 import { pino } from "pino";
 import { createWorkerBackend } from "../../../src/backends/worker/worker-backend.ts";
-import { modelOfFile } from "../../../src/config/models-file.ts";
+import { modelOfPath } from "../../../src/config/model-of-path.ts";
 
 const [, , path = "", id = ""] = process.argv;
-const backend = createWorkerBackend({ config: { ...modelOfFile(path), id }, log: pino({ level: "silent" }) });
+const backend = createWorkerBackend({ config: { ...modelOfPath(path), id }, log: pino({ level: "silent" }) });
 const ready = backend.load(new AbortController().signal);
 console.log("loading");
 await ready;

@@ -1,0 +1,84 @@
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { ConfigError, describeIssue } from "./config-error.ts";
+import { type ModelConfig, modelSchema } from "./models-file.ts";
+
+/** Whether a name of `MODELS` is a path: of a `.gguf` file, or of a folder, which has a slash, is `.`, or is there. */
+export function isModelPath(name: string): boolean {
+  return /\.gguf$/i.test(name) || /^\.{0,2}\//.test(name) || (existsSync(name) && statSync(name).isDirectory());
+}
+
+/**
+ * A model made of nothing but a path. A `.gguf` file is a model for chat, named
+ * after the file. A folder is a checkpoint as Hugging Face's hub has it, named
+ * after the folder, or after its repository where it lies in the hub's cache; a
+ * classifier of pairs scores them, any other model embeds texts. Throws a
+ * ConfigError that names the path.
+ */
+export function modelOfPath(path: string): ModelConfig {
+  const absolute = resolve(path);
+  const stat = statSync(absolute, { throwIfNoEntry: false });
+  if (stat === undefined) throw new ConfigError(`MODELS: ${path}: no such file`);
+  const found = stat.isDirectory() ? checkpoint(path, absolute) : ggufFile(absolute);
+  const result = modelSchema.safeParse({ ...found, source: { path: absolute }, preload: true });
+  if (!result.success) throw new ConfigError(`MODELS: ${path}: ${describeIssue(result.error)}`);
+  return result.data;
+}
+
+function ggufFile(path: string) {
+  return {
+    id: basename(path).replace(/\.gguf$/i, ""),
+    type: "chat",
+    capabilities: ["chat-completion"],
+    engine: "llama.cpp",
+  };
+}
+
+/** Bytes of a `config.json` that are read: the largest, of models with thousands of labels, have some 100 kB. */
+const maxConfigBytes = 4 * 1024 * 1024;
+
+function checkpoint(path: string, folder: string) {
+  const id = repositoryOf(folder) ?? basename(folder);
+  const engine = "onnxruntime";
+  const embeds = { id, engine, type: "embedding", capabilities: ["text-embedding"] };
+  // What sentence-transformers has made embeds, whatever its encoder was before; a CrossEncoder says what it is.
+  const kind = sentenceKind(path, folder);
+  if (kind === "SentenceTransformer") return embeds;
+  const classifies = architecturesOf(path, folder).some((name) => name.endsWith("ForSequenceClassification"));
+  if (classifies || kind === "CrossEncoder") return { ...embeds, type: "rerank", capabilities: ["rerank"] };
+  return embeds;
+}
+
+/** The class of sentence-transformers that reads the folder; undefined where nothing says so. */
+function sentenceKind(path: string, folder: string): string | undefined {
+  const config = readObject(path, join(folder, "config_sentence_transformers.json"));
+  if (typeof config?.model_type === "string") return config.model_type;
+  return existsSync(join(folder, "modules.json")) ? "SentenceTransformer" : undefined;
+}
+
+function architecturesOf(path: string, folder: string): string[] {
+  const config = readObject(path, join(folder, "config.json"));
+  if (config === undefined) throw new ConfigError(`MODELS: ${path}: the folder has no config.json`);
+  const { architectures } = config;
+  return Array.isArray(architectures) ? architectures.filter((name) => typeof name === "string") : [];
+}
+
+function readObject(path: string, file: string): Record<string, unknown> | undefined {
+  const name = basename(file);
+  const stat = statSync(file, { throwIfNoEntry: false });
+  if (stat === undefined) return undefined;
+  if (stat.size > maxConfigBytes) throw new ConfigError(`MODELS: ${path}: ${name} has ${stat.size} bytes`);
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new ConfigError(`MODELS: ${path}: ${name} can't be read: ${(error as Error).message}`);
+  }
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new ConfigError(`MODELS: ${path}: ${name} is not an object`);
+}
+
+/** `BAAI/bge-m3` of `…/models--BAAI--bge-m3/snapshots/…`, as huggingface_hub lays out its cache. */
+function repositoryOf(folder: string): string | undefined {
+  return /\/models--([^/]+)\/snapshots\/[^/]+$/.exec(folder)?.[1]?.split("--").join("/");
+}

@@ -1,0 +1,100 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ConfigError } from "../../src/config/config-error.ts";
+import { readSettings } from "../../src/config/settings.ts";
+
+let root: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "loqui-path-"));
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+/** A folder with JSON files. */
+function checkpoint(path: string, files: Readonly<Record<string, unknown>>): string {
+  const folder = join(root, path);
+  mkdirSync(folder, { recursive: true });
+  for (const [name, value] of Object.entries(files)) {
+    writeFileSync(join(folder, name), typeof value === "string" ? value : JSON.stringify(value));
+  }
+  return folder;
+}
+
+const modelOf = (folder: string) => readSettings({ MODELS: folder }, {}, root).models[0];
+
+describe("a folder in MODELS", () => {
+  it.each<[string, Readonly<Record<string, unknown>>, object]>([
+    ["an encoder embeds", { "config.json": { architectures: ["BertModel"] } }, { type: "embedding" }],
+    [
+      "what sentence-transformers embeds with does, whatever its encoder was",
+      { "config.json": { architectures: ["Qwen3ForCausalLM"] }, "modules.json": [] },
+      { type: "embedding", capabilities: ["text-embedding"] },
+    ],
+    [
+      "a classifier of pairs scores them",
+      { "config.json": { architectures: ["XLMRobertaForSequenceClassification"] } },
+      { type: "rerank", capabilities: ["rerank"] },
+    ],
+    [
+      "and so does a CrossEncoder",
+      {
+        "config.json": { architectures: ["BertModel"] },
+        "config_sentence_transformers.json": { model_type: "CrossEncoder" },
+        "modules.json": [],
+      },
+      { type: "rerank", capabilities: ["rerank"] },
+    ],
+  ])("%s", (_, files, expected) => {
+    const folder = checkpoint("some-model", files);
+    expect(modelOf(folder)).toMatchObject({
+      id: "some-model",
+      engine: "onnxruntime",
+      source: { path: folder },
+      preload: true,
+      ...expected,
+    });
+  });
+
+  it("is named after its repository in the hub's cache", () => {
+    const snapshot = "hub/models--BAAI--bge-m3/snapshots/5617a9f61b028005a4858fdac845db406aefb181";
+    const folder = checkpoint(snapshot, { "config.json": { architectures: ["XLMRobertaModel"] } });
+    expect(modelOf(folder)?.id).toBe("BAAI/bge-m3");
+  });
+
+  it.each<[string, Readonly<Record<string, unknown>>, RegExp]>([
+    ["that has no config.json", {}, /some-model: the folder has no config\.json$/],
+    ["whose config.json is none", { "config.json": "{" }, /some-model: config\.json can't be read: /],
+    ["whose config.json is a list", { "config.json": [] }, /some-model: config\.json is not an object$/],
+  ])("is refused %s", (_, files, message) => {
+    const folder = checkpoint("some-model", files);
+    expect(() => modelOf(folder)).toThrow(ConfigError);
+    expect(() => modelOf(folder)).toThrow(message);
+  });
+
+  it("is refused where it isn't there", () => {
+    expect(() => modelOf(join(root, "nowhere"))).toThrow(/nowhere: no such file$/);
+  });
+});
+
+describe("pooling in a models file", () => {
+  const write = (pooling: string) =>
+    writeFileSync(
+      join(root, "models.yaml"),
+      `models:\n  - {id: a, type: embedding, engine: onnxruntime, source: {path: a}, parameters: {pooling: ${pooling}}}\n`,
+    );
+
+  it.each([
+    ["mean", ["mean"]],
+    ["last", ["lasttoken"]],
+    ["[cls, weighted_mean]", ["cls", "weightedmean"]],
+  ])("may be %s", (pooling, expected) => {
+    write(pooling);
+    expect(readSettings({}, {}, root).models[0]?.parameters.pooling).toEqual(expected);
+  });
+
+  it.each([["median"], ["[]"], ["[cls, cls]"]])("may not be %s", (pooling) => {
+    write(pooling);
+    expect(() => readSettings({}, {}, root)).toThrow(/models\[0\]\.parameters\.pooling/);
+  });
+});
