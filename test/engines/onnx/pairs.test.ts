@@ -33,7 +33,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-describe.each(["bert", "distilbert", "xlm-roberta"])("%s", (name) => {
+describe.each(["bert", "distilbert", "qwen3-classifier", "xlm-roberta"])("%s", (name) => {
   const reference = JSON.parse(readFileSync(join(fixtures, name, "reference.json"), "utf8")) as Reference;
 
   it("makes the ids and scores of sentence-transformers' CrossEncoder", async () => {

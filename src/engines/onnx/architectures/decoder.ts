@@ -84,6 +84,11 @@ export function decoderEncoder(decoder: Decoder): Encoder {
     maxPositions,
     positions: { first: 0 },
     build: (graph, weights, tokens) => build(decoder, graph, weights, tokens),
+    classifier: {
+      pooling: "lasttoken",
+      build: (graph, weights, pooled, labels) =>
+        graph.linear(pooled, weights.weight("score.weight", [labels, hiddenSize]), undefined),
+    },
     outputRows(graph, weights, ids) {
       const table = tied ? `${prefixOf(weights, "model.", "embed_tokens.weight")}embed_tokens` : "lm_head";
       return weights.rows(`${table}.weight`, [vocabularySize, hiddenSize], graph.indices(ids));

@@ -147,7 +147,7 @@ def unigram():
     )
 
 
-def qwen_bpe(more=(), context=CONTEXT, ends=True):
+def qwen_bpe(more=(), context=CONTEXT, ends=True, pad="<|endoftext|>"):
     """As Qwen3-Embedding: the end of a text is a token that the post-processor adds; without `ends` as Qwen3-Reranker."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
@@ -172,7 +172,7 @@ def qwen_bpe(more=(), context=CONTEXT, ends=True):
     tokenizer.post_processor = processors.Sequence([spaces, around]) if ends else spaces
     tokenizer.decoder = decoders.ByteLevel(add_prefix_space=False, trim_offsets=False, use_regex=False)
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=context, pad_token=end, eos_token="<|im_end|>", padding_side="left",
+        tokenizer_object=tokenizer, model_max_length=context, pad_token=pad, eos_token="<|im_end|>", padding_side="left",
     )
 
 

@@ -1,8 +1,8 @@
 """Makes the rerankers and references that test/engines/onnx/pairs.test.ts compares with.
 
-As make.py, with the same requirements, and after it, which empties the folder:
+As make.py, with the same requirements, all or those that are named:
 
-    python test/engines/onnx/reference/pairs.py
+    python test/engines/onnx/reference/pairs.py [name ...]
 
 It writes test/engines/onnx/fixtures/rerankers/: `pairs.json`, and a folder for
 each checkpoint with `reference.json`: of all pairs the token ids as
@@ -13,9 +13,10 @@ it; and the ids of some pairs cut at either end to lengths of all kinds.
 
 import json
 import shutil
+import sys
 
 import torch
-from make import CONTEXT, HIDDEN, OUT, randomize, texts, unigram, word_piece
+from make import CONTEXT, HIDDEN, OUT, qwen_bpe, randomize, texts, unigram, word_piece
 from sentence_transformers import CrossEncoder
 from transformers import (
     AutoTokenizer,
@@ -23,6 +24,8 @@ from transformers import (
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    Qwen3Config,
+    Qwen3ForSequenceClassification,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -58,22 +61,29 @@ def checkpoints(folder):
                              pad_token_id=1, bos_token_id=0, eos_token_id=2, layer_norm_eps=1e-5, num_labels=1,
                              sentence_transformers={"activation_fn": "torch.nn.modules.linear.Identity"}, **common)
     yield "xlm-roberta", XLMRobertaForSequenceClassification(shape).to(torch.float16), tokens, {}, False
+    # The last token that isn't padding is read: padding is another than what ends a text.
+    tokens = qwen_bpe(pad="<|im_end|>")
+    shape = Qwen3Config(vocab_size=len(tokens), max_position_embeddings=CONTEXT, num_key_value_heads=2, head_dim=8,
+                        num_labels=1, pad_token_id=tokens.pad_token_id, **common)
+    yield "qwen3-classifier", Qwen3ForSequenceClassification(shape).to(torch.bfloat16), tokens, {}, False
 
 
 def main():
     torch.set_num_threads(1)
-    shutil.rmtree(RERANKERS, ignore_errors=True)
-    RERANKERS.mkdir(parents=True)
+    RERANKERS.mkdir(parents=True, exist_ok=True)
     every = pairs()
     (RERANKERS / "pairs.json").write_text(json.dumps(every, ensure_ascii=True, indent=0) + "\n")
     for seed, (name, model, tokenizer, saving, sentences) in enumerate(checkpoints(RERANKERS / "made")):
+        folder = RERANKERS / name
+        if len(sys.argv) > 1 and name not in sys.argv[1:]:
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
         randomize(model, 100 + seed)
         with torch.no_grad():
             # Scores as far apart as those of trained models.
             for part, parameter in model.named_parameters():
-                if part in ("classifier.weight", "classifier.out_proj.weight"):
+                if part in ("classifier.weight", "classifier.out_proj.weight", "score.weight"):
                     parameter.mul_(12)
-        folder = RERANKERS / name
         model.eval().save_pretrained(folder, **saving)
         tokenizer.save_pretrained(folder)
         encoder = CrossEncoder(str(folder), device="cpu", model_kwargs={"dtype": torch.float32})

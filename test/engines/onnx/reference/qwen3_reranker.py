@@ -1,6 +1,6 @@
 """Makes the reranker and reference that test/engines/onnx/causal-reranker.test.ts compares with.
 
-As make.py, with the same requirements, and after pairs.py, which empties the folder:
+As make.py, with the same requirements, and again after each change of the pairs of pairs.py:
 
     python test/engines/onnx/reference/qwen3_reranker.py
 
