@@ -85,14 +85,14 @@ function tensorName(name: string): string | undefined {
   return base && `${layer === undefined ? "" : `blk.${layer}.`}${base}${ending}`;
 }
 
-interface CheckpointTensor {
+export interface CheckpointTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly values: Float32Array;
 }
 
-/** All tensors of a safetensors file of 32- or 16-bit floats. */
-function readTensors(path: string): CheckpointTensor[] {
+/** All tensors of a safetensors file of 32- or 16-bit floats, of both kinds. */
+export function readTensors(path: string): CheckpointTensor[] {
   const file = readFileSync(path);
   const start = 8 + Number(file.readBigUInt64LE());
   const header = JSON.parse(file.toString("utf8", 8, start));
@@ -100,9 +100,15 @@ function readTensors(path: string): CheckpointTensor[] {
     if (name === "__metadata__") return [];
     const { dtype, shape, data_offsets: offsets } = header[name];
     const bytes = Uint8Array.from(file.subarray(start + offsets[0], start + offsets[1])).buffer;
-    const values = dtype === "F16" ? Float32Array.from(new Float16Array(bytes)) : new Float32Array(bytes);
-    return [{ name, shape, values }];
+    return [{ name, shape, values: toFloats(dtype, bytes) }];
   });
+}
+
+function toFloats(type: string, bytes: ArrayBuffer): Float32Array {
+  if (type === "F16") return Float32Array.from(new Float16Array(bytes));
+  // bfloat16 is the upper half of a 32-bit float.
+  if (type === "BF16") return new Float32Array(Uint32Array.from(new Uint16Array(bytes), (half) => half << 16).buffer);
+  return new Float32Array(bytes);
 }
 
 /** `llama_token_type` in llama.h. */

@@ -44,9 +44,10 @@ const qwenTemplate =
   "<|im_start|>assistant\n<think>\n\n</think>\n\n";
 
 /**
- * A prompt that asks whether a document fits. Only the document is ever cut:
- * without the prompt's words there would be no answer. Throws `model_unavailable`
- * for a template without its two places.
+ * A prompt that asks whether a document fits. A pair that is too long is cut
+ * between the prompt's first and last words, at the end of the document; at the
+ * start, of the document first. Throws `model_unavailable` for a template without
+ * its two places.
  */
 export function promptLayout({ header, tokenize }: PooledModel): PairLayout {
   const template = textOf(header, "tokenizer.chat_template.rerank") ?? qwenTemplate;
@@ -59,21 +60,26 @@ export function promptLayout({ header, tokenize }: PooledModel): PairLayout {
   ) {
     throw damaged("tokenizer.chat_template.rerank doesn't hold {query} and {document} once, in this order");
   }
-  const [, beforeTask = start, afterTask] = /^([\s\S]*<Instruct>: )[^\n]*(\n[\s\S]*)$/.exec(start) ?? [];
+  const [, system = "", task = "", usual, beforeQuery = start] =
+    /^([\s\S]*)(<Instruct>: )([^\n]*)(\n[\s\S]*)$/.exec(start) ?? [];
   // A word and the space before it are one token: the space goes with the document.
-  const [, query = "", space = ""] = /^([\s\S]*?)( ?)$/.exec(between) ?? [];
+  const space = between.endsWith(" ") ? " " : "";
+  const afterQuery = between.slice(0, between.length - space.length);
+  const before = tokenize(system, true);
   const after = tokenize(end, true);
   return {
-    takesInstruction: afterTask !== undefined,
-    query(text, instruction) {
-      const task = instruction === undefined || afterTask === undefined ? start : beforeTask + instruction + afterTask;
-      return tokenize(task + text + query, true);
-    },
+    takesInstruction: usual !== undefined,
+    query: (query, instruction = usual ?? "") => tokenize(task + instruction + beforeQuery + query + afterQuery, true),
     document: (document) => tokenize(space + document, true),
-    join(first, second, truncate, limit) {
-      const room = Math.max(limit - first.length - after.length, 0);
-      const document = truncate === "none" ? second : cut(second, room, truncate);
-      return Uint32Array.from([...first, ...document, ...after]);
+    join(query, document, truncate, limit) {
+      const room = Math.max(limit - before.length - after.length, 0);
+      const body = truncate === "none" ? [...query, ...document] : cutBody(query, document, truncate, room);
+      return Uint32Array.from([...before, ...body, ...after]);
     },
   };
+}
+
+function cutBody(query: Uint32Array, document: Uint32Array, end: "start" | "end", room: number): number[] {
+  const kept = cut(query, room, end);
+  return [...kept, ...cut(document, room - kept.length, end)];
 }

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openLlamaPairEngine } from "../../../src/engines/llama/llama-pair-engine.ts";
 import type { PooledOptions } from "../../../src/engines/llama/pooled-model.ts";
 import type { PairEngine, PairTokens } from "../../../src/engines/pair-engine.ts";
-import { strs, u32 } from "../../support/gguf.ts";
+import { str, strs, u32 } from "../../support/gguf.ts";
+import { writeQwenReranker } from "../../support/gguf-decoder.ts";
 import { f32Tensor, writeEncoder } from "../../support/gguf-encoder.ts";
 import { rerankerFixtures } from "../../support/onnx-models.ts";
 import { modelFolder } from "./generate.ts";
@@ -72,6 +73,74 @@ describe("XLM-RoBERTa's classifier", () => {
     const { tokens, cut } = engine.tokenizeDocument("the quick brown fox", 3);
     expect([tokens.length, cut]).toEqual([3, true]);
     expect(engine.tokenizeDocument("fox", 100).cut).toBe(false);
+  });
+});
+
+describe("Qwen3-Reranker", () => {
+  const qwen = JSON.parse(readFileSync(join(rerankerFixtures, "qwen3/reference.json"), "utf8")) as typeof reference & {
+    readonly prefix: readonly number[];
+    readonly suffix: readonly number[];
+  };
+  const around = (ids: readonly number[]) => [...qwen.prefix, ...ids, ...qwen.suffix];
+  const instruction = "Given a web search query, retrieve relevant passages that answer the query";
+
+  beforeAll(() => {
+    writeQwenReranker(inFolder("qwen3.gguf"));
+    const template = `<Instruct>: Do.\n<Query>: {query}\n<Document>: {document}<|im_end|>`;
+    writeQwenReranker(inFolder("own.gguf"), { "tokenizer.chat_template.rerank": str(template) });
+  });
+
+  it("makes the ids and scores of its card's code", async () => {
+    const engine = await open(inFolder("qwen3.gguf"), { contextLength: 128 });
+    expect(engine.takesInstruction).toBe(true);
+    for (const [at, [query, document]] of pairs.entries()) {
+      // llama.cpp doesn't compose characters (NFC).
+      if (`${query}${document}` !== `${query}${document}`.normalize("NFC")) continue;
+      const parts = [engine.tokenizeQuery(query), engine.tokenizeDocument(document).tokens] as const;
+      expect([...engine.pair(...parts, "end").tokens], `${query} | ${document}`).toEqual(around(qwen.ids[at] ?? []));
+      expect(engine.tokenizeQuery(query, instruction)).toEqual(parts[0]);
+    }
+    const raw = await engine.score(qwen.ids.map(around).map(asPair));
+    for (const [at, score] of qwen.raw.entries()) {
+      expect(Math.abs((raw[at] ?? Number.NaN) - score), String(pairs[at])).toBeLessThan(0.02);
+    }
+    expect(Math.max(...raw) - Math.min(...raw)).toBeGreaterThan(1);
+  });
+
+  it("scores pairs of unequal length alike alone and in a batch", async () => {
+    const engine = await open(inFolder("qwen3.gguf"), { contextLength: 128, sequences: 8 });
+    const rows = qwen.ids.slice(0, 24).map(around).map(asPair);
+    expect(new Set(rows.map(({ length }) => length)).size).toBeGreaterThan(5);
+    const together = await engine.score(rows);
+    for (const [at, row] of rows.entries()) {
+      expect((await engine.score([row]))[0]).toBeCloseTo(together[at] ?? Number.NaN, 2);
+    }
+  });
+
+  it("asks as its file says, in the caller's words", async () => {
+    const engine = await open(inFolder("own.gguf"), { contextLength: 128 });
+    const plain = await open(inFolder("qwen3.gguf"), { contextLength: 128 });
+    expect(engine.tokenizeQuery("a")).toEqual(plain.tokenizeQuery("a", "Do."));
+    expect(engine.tokenizeQuery("a", "Find!")).toEqual(plain.tokenizeQuery("a", "Find!"));
+    expect(engine.tokenizeQuery("a", "Find!")).not.toEqual(engine.tokenizeQuery("a"));
+  });
+
+  it("cuts between the first and the last words of its prompt", async () => {
+    const engine = await open(inFolder("own.gguf"), { contextLength: 128 });
+    const [query, { tokens: document }] = [engine.tokenizeQuery("a"), engine.tokenizeDocument("b c d e f g")];
+    const whole = [...engine.pair(query, document, "none").tokens];
+    const limit = whole.length - 2;
+    expect([...engine.pair(query, document, "end", limit).tokens]).toEqual([...whole.slice(0, -3), ...whole.slice(-1)]);
+    const start = [...engine.pair(query, document, "start", limit).tokens];
+    expect(start).toEqual([...query, ...document.subarray(2), ...whole.slice(-1)]);
+  });
+
+  it("with a template without places is refused", async () => {
+    writeQwenReranker(inFolder("bad.gguf"), { "tokenizer.chat_template.rerank": str("{document} {query}") });
+    await expect(open(inFolder("bad.gguf"))).rejects.toMatchObject({
+      kind: "model_unavailable",
+      message: expect.stringContaining("doesn't hold {query} and {document} once, in this order"),
+    });
   });
 });
 
