@@ -24,13 +24,13 @@ beforeAll(async () => {
   writeEncoder(join(folder, "bert.gguf"), "bert");
   writeEncoder(join(folder, "rank.gguf"), "bert", { metadata: { "bert.pooling_type": u32(4) } });
   writeRandomModel(join(folder, "llama.gguf"), tinyShape);
-  const models = ["bert", "rank", "llama"].map((id) => ({
+  const models = ["bert", "cls", "rank", "llama"].map((id) => ({
     id,
     type: "embedding",
     capabilities: ["text-embedding"],
     engine: "llama.cpp",
-    source: { path: `${id}.gguf` },
-    parameters: { threads: 1, ...(id === "bert" && { n_ctx: 40 }) },
+    source: { path: `${id === "cls" ? "bert" : id}.gguf` },
+    parameters: { threads: 1, ...(id === "bert" && { n_ctx: 40 }), ...(id === "cls" && { pooling: "cls" }) },
   }));
   writeFileSync(join(folder, "models.yaml"), stringify({ models }));
   loqui = await startLoqui(
@@ -63,6 +63,17 @@ it("a GGUF encoder gives the vectors of sentence-transformers", async () => {
     }
   }
   expect(response.usage.prompt_tokens).toBe(some.reduce((sum, index) => sum + ids[index].length, 0));
+});
+
+it("pools as models.yaml says", async () => {
+  const { step, vectors } = layouts.cls;
+  const index = texts.findIndex((text, at) => at % step === 0 && /^[\x20-\x7e]{9,60}$/.test(text));
+  const { data } = await client.embeddings.create({ model: "cls", input: texts[index] ?? "" });
+  const reference = Buffer.from(vectors, "base64");
+  const expected = scaled(Array.from({ length: 16 }, (_, k) => reference.readFloatLE(4 * ((index / step) * 16 + k))));
+  for (const [k, value] of expected.entries()) {
+    expect(Math.abs((data[0]?.embedding[k] ?? Number.NaN) - value)).toBeLessThan(2e-3);
+  }
 });
 
 it("requests at the same time get what each gets alone", async () => {

@@ -31,9 +31,9 @@ const runtimes: Readonly<Record<string, Runtime>> = {
         onLog,
       });
     },
-    async openTexts({ path, sequences, batchSize, contextLength, threads }) {
+    async openTexts({ path, sequences, batchSize, contextLength, threads, pooling }) {
       const { openLlamaTextEngine } = await import("../engines/llama/llama-text-engine.ts");
-      return openLlamaTextEngine({ path, sequences, batchSize, contextLength, threads, onLog });
+      return openLlamaTextEngine({ path, sequences, batchSize, contextLength, threads, pooling, onLog });
     },
     async openPairs({ path, sequences, batchSize, contextLength, threads }) {
       const { openLlamaPairEngine } = await import("../engines/llama/llama-pair-engine.ts");
