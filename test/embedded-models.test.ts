@@ -1,0 +1,71 @@
+/** The embedded models for search, as `models.yaml` has them: they compute what PyTorch does, and they find what they should. */
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { packageRoot } from "../src/config/package-root.ts";
+import { readSettings } from "../src/config/settings.ts";
+import { type Loqui, startLoqui } from "../src/loqui.ts";
+import { readHeldOut, readSearchReference, type VectorReference } from "./support/held-out.ts";
+
+const heldOut = readHeldOut();
+const vectorReference = readSearchReference<VectorReference>("tiny-embed");
+
+let loqui: Loqui;
+beforeAll(async () => {
+  const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", MODELS: "loqui/tiny-embed" };
+  loqui = await startLoqui(readSettings(environment, {}, packageRoot));
+  await loqui.settled;
+}, 30_000);
+afterAll(() => loqui.close());
+
+async function post(path: string, body: object): Promise<Record<string, unknown>> {
+  const response = await fetch(loqui.url + path, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  const answer = (await response.json()) as Record<string, unknown>;
+  expect(answer).not.toHaveProperty("error");
+  return answer;
+}
+
+async function embed(input: readonly string[]): Promise<number[][]> {
+  const { data } = await post("/v1/embeddings", { model: "loqui/tiny-embed", input });
+  return (data as { embedding: number[] }[]).map(({ embedding }) => embedding);
+}
+
+const dot = (one: readonly number[], other: readonly number[]) =>
+  one.reduce((sum, value, at) => sum + value * (other[at] ?? 0), 0);
+const shareOf = (right: readonly boolean[]) => right.filter(Boolean).length / right.length;
+const best = (scores: readonly number[]) => scores.indexOf(Math.max(...scores));
+
+it("are loaded by npm start", () => {
+  const { models } = readSettings({}, {}, packageRoot);
+  const started = models.filter(({ preload }) => preload).map(({ id }) => id);
+  expect(started).toEqual(expect.arrayContaining(["loqui/tiny-chat", "loqui/tiny-embed"]));
+});
+
+it("embed as sentence-transformers does", async () => {
+  const vectors = await embed(vectorReference.map(({ text }) => text));
+  for (const [at, { vector }] of vectorReference.entries()) {
+    const bytes = Buffer.from(vector, "base64");
+    const wanted = Array.from({ length: bytes.length / 4 }, (_, index) => bytes.readFloatLE(4 * index));
+    expect(dot(vectors[at] ?? [], wanted)).toBeGreaterThan(0.9999);
+  }
+});
+
+// The bounds are a little under what the cards say.
+
+it("put texts of like meaning nearer than others", async () => {
+  const vectors = await embed(heldOut.triples.flat());
+  const right = heldOut.triples.map((_, at) => {
+    const [text = [], like = [], unlike = []] = vectors.slice(3 * at, 3 * at + 3);
+    return dot(text, like) > dot(text, unlike);
+  });
+  expect(shareOf(right)).toBeGreaterThan(0.7);
+});
+
+it("find the text that answers a question", async () => {
+  const questions = await embed(heldOut.search.map(([question]) => question));
+  const answers = await embed(heldOut.search.map(([, answer]) => answer));
+  const right = questions.map((question, at) => best(answers.map((answer) => dot(question, answer))) === at);
+  expect(shareOf(right)).toBeGreaterThan(0.6);
+});
