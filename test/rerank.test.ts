@@ -39,6 +39,7 @@ beforeAll(async () => {
     vectors: { encoder: "bert", layout: "mean" },
     bert: { reranker: "bert" },
     distilbert: { reranker: "distilbert" },
+    qwen3: { reranker: "qwen3" },
     "xlm-roberta": { reranker: "xlm-roberta" },
   });
 });
@@ -158,7 +159,7 @@ describe("/v1/rerank", () => {
     );
   });
 
-  it.each(["distilbert", "xlm-roberta"])("answers with %s as the reference does", async (model) => {
+  it.each(["distilbert", "qwen3", "xlm-roberta"])("answers with %s as the reference does", async (model) => {
     const { scores, raw } = referenceOf(model);
     for (const [raw_scores, numbers] of [[false, scores] as const, [true, raw] as const]) {
       expectClose(
@@ -166,6 +167,18 @@ describe("/v1/rerank", () => {
         documents.map((_, index) => scoreOf(index, numbers)),
       );
     }
+  });
+
+  it("asks a language model in the words of the instruction", async () => {
+    const { other } = JSON.parse(readFileSync(join(rerankerFixtures, "qwen3", "reference.json"), "utf8"));
+    const { instruction, step, raw } = other as { instruction: string; step: number; raw: number[] };
+    const some = withQuery.filter((pair) => pair % step === 0);
+    const body = { model: "qwen3", documents: some.map((pair) => pairs[pair]?.[1]), instruction, raw_scores: true };
+    expect(some.length).toBeGreaterThan(1);
+    expectClose(
+      byIndex((await rerank(body)).results),
+      some.map((pair) => raw[pair / step] ?? Number.NaN),
+    );
   });
 
   it("answers requests at the same time as it answers each alone", async () => {
@@ -358,6 +371,11 @@ describe("vLLM's /v1/score", () => {
         param: "truncate_prompt_tokens",
         message: "truncate_prompt_tokens: 41 is above the model's maximum 40",
       },
+    ],
+    [
+      "fewer tokens than the model's template has",
+      { model: "qwen3", truncate_prompt_tokens: 49 },
+      { message: /^49 tokens of a pair are not more than the \d+ of the model's template$/ },
     ],
     [
       "a pair that doesn't fit",

@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { LoquiError } from "../../errors.ts";
 import type { TextTokenizer } from "../../tokenizers/tokenizer.ts";
 import type { PairEngine } from "../pair-engine.ts";
 import type { Truncation } from "../text-engine.ts";
@@ -78,7 +79,8 @@ async function readLogitScore(checkpoint: Checkpoint, folder: string): Promise<A
  * both. Of the output matrix only their two rows are taken. Throws `model_unavailable`.
  *
  * A pair that is too long is cut as a whole, at the end of the document; at the
- * start, of the document first. The template is never cut.
+ * start, of the document first. The template is never cut: where a limit leaves
+ * nothing beside it, `pair` throws `invalid_request`.
  */
 export async function openCausalReranker(
   checkpoint: Checkpoint,
@@ -131,7 +133,11 @@ export async function openCausalReranker(
       return tokens.length > most ? { tokens: tokens.slice(0, most), cut: true } : { tokens, cut: false };
     },
     pair(query, document, truncate, limit = contextLength) {
-      const body = cutBody(query, document, truncate, Math.max(limit - around, 0));
+      if (truncate !== "none" && limit <= around) {
+        const message = `${limit} tokens of a pair are not more than the ${around} of the model's template`;
+        throw new LoquiError("invalid_request", message);
+      }
+      const body = cutBody(query, document, truncate, limit - around);
       const tokens = Uint32Array.from([...prefix, ...body, ...suffix]);
       return { tokens, first: tokens.length, length: tokens.length };
     },

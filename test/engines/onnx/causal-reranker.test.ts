@@ -100,6 +100,9 @@ it("cuts pairs as the card does, and at the start the document first", async () 
   expect([...shorter.tokens]).toEqual(around([...query.slice(-2)]));
   const whole = engine.pair(query, document, "none", frame + 2);
   expect(whole.length).toBe(frame + query.length + document.length);
+  expect(() => engine.pair(query, document, "end", frame)).toThrow(
+    `${frame} tokens of a pair are not more than the ${frame} of the model's template`,
+  );
   expect(engine.tokenizeDocument("one two three", 2)).toEqual({ tokens: document.slice(0, 2), cut: true });
 });
 
