@@ -255,7 +255,7 @@ it("stops when its client leaves, and at its deadline", async () => {
     const page = (await (await fetch(`${running.url}/v1/models/bert`)).json()) as { state: string; in_flight: number };
     return [page.state, page.in_flight];
   };
-  await expect.poll(inFlight).toEqual(["ready", 0]);
+  await expect.poll(inFlight, { timeout: 15_000 }).toEqual(["ready", 0]);
 });
 
 it("goes on with another worker when the worker dies", async () => {

@@ -37,6 +37,7 @@ beforeAll(async () => {
     bert: { encoder: "bert", layout: "mean" },
     prompted: { encoder: "bert", layout: "mean", sentenceConfig: { prompts, default_prompt_name: "query" } },
     pooled: { encoder: "bert", layout: "mean", parameters: { pooling: ["cls", "max", "mean"] } },
+    heads: { encoder: "xlm-roberta", layout: "mean", heads: true },
     instructed: {
       encoder: "bert",
       layout: "mean",
@@ -101,7 +102,7 @@ describe("/v1/embeddings", () => {
 
   it("cuts vectors and scales them anew", async () => {
     expectClose((await embed({ input: texts[first], dimensions: 5 }))[0], expected(first, 5));
-    const [raw] = await embed({ input: texts[first], dimensions: 5, normalize: false });
+    const [raw] = await embed({ input: texts[first], output_dimension: 5, normalize: false });
     expectClose(
       raw,
       Array.from({ length: 5 }, (_, at) => bytes.readFloatLE(4 * (first * width + at))),
@@ -127,7 +128,7 @@ describe("/v1/embeddings", () => {
 
   it("puts the model's prompts before texts", async () => {
     const [vector = []] = await embed({ input: "hello, world!" });
-    const query = [{}, { prompt_name: "query" }, { input_type: "search_query" }, { input_type: "RETRIEVAL_QUERY" }];
+    const query = [{}, { prompt_name: "query" }, { input_type: "search_query" }, { task: "retrieval.query" }];
     for (const body of query) {
       expectClose((await embed({ model: "prompted", input: "world!", ...body }))[0], vector);
     }
@@ -143,6 +144,50 @@ describe("/v1/embeddings", () => {
     const [plain = []] = await embed({ input: "world!" });
     // Models that have a prompt for queries only.
     expectClose((await embed({ model: "instructed", input: "world!", input_type: "search_document" }))[0], plain);
+  });
+
+  interface AnyEmbedding {
+    readonly sparse?: { readonly values: number[] };
+    readonly multivector?: { readonly vectors: number[][]; readonly packed?: string };
+  }
+
+  it("answers with weights and vectors of tokens, where they are wanted", async () => {
+    const { step, width, texts: made } = JSON.parse(readFileSync(join(onnxFixtures, "heads/reference.json"), "utf8"));
+    const indexes = short.filter((index) => index % step === 0 && index > 40).slice(0, 5);
+    const request = { model: "heads", input: indexes.map((index) => texts[index]) };
+    const [both, packed, sparse, plain] = await Promise.all(
+      [
+        { return_sparse: true, return_colbert_vecs: true },
+        { return_multivector: true, encoding_format: "base64" },
+        { return_sparse: true },
+        {},
+      ].map(async (more) => (await post({ ...request, ...more })).body.data as AnyEmbedding[]),
+    );
+    for (const [at, index] of indexes.entries()) {
+      const wanted = made[index / step];
+      const bytes = Buffer.from(wanted.multivector, "base64");
+      expect(both?.[at]).toMatchObject({
+        sparse: { indices: wanted.sparse.map(([token]: [number, number]) => token) },
+        multivector: { count: bytes.length / 4 / width },
+      });
+      const weights = both?.[at]?.sparse ?? { values: [] };
+      const multivector = both?.[at]?.multivector ?? { vectors: [] as number[][] };
+      expectClose(
+        weights.values,
+        wanted.sparse.map(([, weight]: [number, number]) => weight),
+      );
+      const vectors = multivector.vectors.flat();
+      expectClose(
+        vectors,
+        vectors.map((_, place) => bytes.readFloatLE(4 * place)),
+      );
+      expect(both?.[at]).not.toHaveProperty("multivector.packed");
+      const { packed: base64 = "" } = packed?.[at]?.multivector ?? {};
+      expect(Buffer.from(base64, "base64")).toEqual(Buffer.from(Float32Array.from(vectors).buffer));
+      expect(packed?.[at]).not.toHaveProperty("sparse");
+      expect(sparse?.[at]).not.toHaveProperty("multivector");
+      expect(Object.keys(plain?.[at] ?? {})).toEqual(["object", "index", "embedding"]);
+    }
   });
 
   it.each<[string, object, object]>([
@@ -198,6 +243,12 @@ describe("/v1/embeddings", () => {
       { model: "prompted", input: "a", input_type: "clustering" },
       { param: "input_type", message: "input_type: the model has no prompt clustering, it has query, document" },
     ],
+    [
+      "weights of tokens of a model that has none",
+      { input: "a", return_sparse: true },
+      { param: "return_sparse", code: "unsupported", message: "return_sparse: the model makes no weights of tokens" },
+    ],
+    ["vectors of tokens likewise", { input: "a", return_multivector: true }, { param: "return_multivector" }],
     ["an instruction", { input: "a", instruction: "Find." }, { param: "instruction", code: "unsupported" }],
   ])("refuses %s", async (_, body, error) => {
     const response = await post({ model: "bert", ...body });

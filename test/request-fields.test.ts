@@ -14,6 +14,7 @@ import {
   CreateChatCompletionRequestSchema,
   CreateCompletionRequestSchema,
 } from "../gen/loqui/v1/chat_pb.ts";
+import { CreateEmbeddingsRequestSchema } from "../gen/loqui/v1/embedding_pb.ts";
 import { RerankRequestSchema, RerankTextsRequestSchema, ScoreRequestSchema } from "../gen/loqui/v1/rerank_pb.ts";
 import { jsonPath } from "../src/codec/path.ts";
 import { treatmentOf } from "../src/worker/ignored-fields.ts";
@@ -151,6 +152,23 @@ const samples: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     echo: { echo: true },
     best_of: { best_of: 2 },
   },
+  CreateEmbeddingsRequest: {
+    model: {},
+    text: { input: "a" },
+    texts: { input: ["a", "b"] },
+    tokens: { input: [7, 8] },
+    token_lists: { input: [[7], [8]] },
+    encoding_format: { encoding_format: "base64" },
+    dimensions: { dimensions: 3 },
+    user: { user: "u" },
+    input_type: { input_type: "search_query" },
+    prompt_name: { prompt_name: "query" },
+    instruction: { instruction: "Find." },
+    truncate: { truncate: "END" },
+    normalize: { normalize: false },
+    return_sparse: { return_sparse: true },
+    return_multivector: { return_multivector: true },
+  },
   Texts: { texts: { prompt: ["a", "b"] } },
   TokenIds: { ids: { prompt: [65, 66] } },
   TokenIdLists: { lists: { prompt: [[65], [66]] } },
@@ -279,11 +297,15 @@ function messagesOf(root: DescMessage, seen = new Set<DescMessage>()): Set<DescM
 
 const chatMessages = messagesOf(CreateChatCompletionRequestSchema);
 const completionMessages = messagesOf(CreateCompletionRequestSchema);
+const embeddingMessages = messagesOf(CreateEmbeddingsRequestSchema);
 const rerankMessages = messagesOf(RerankRequestSchema);
 const rerankTextsMessages = messagesOf(RerankTextsRequestSchema);
 const scoreMessages = messagesOf(ScoreRequestSchema);
 const allMessages = new Set(
-  [chatMessages, completionMessages, rerankMessages, rerankTextsMessages, scoreMessages].flatMap((set) => [...set]),
+  [
+    ...[chatMessages, completionMessages, embeddingMessages],
+    ...[rerankMessages, rerankTextsMessages, scoreMessages],
+  ].flatMap((set) => [...set]),
 );
 const fieldsOf = (messages: Iterable<DescMessage>) =>
   [...messages].flatMap((desc) => desc.fields.map((field) => [titleOf(field), field] as const));
@@ -385,6 +407,24 @@ describe("reranking", () => {
   test.each(fieldsOf(rerankMessages))("%s", (title, field) => holdToItsRow(title, field, rerank));
   test.each(fieldsOf(rerankTextsMessages))("%s", (title, field) => holdToItsRow(title, field, rerankTexts));
   test.each(fieldsOf(scoreMessages))("%s", (title, field) => holdToItsRow(title, field, score));
+});
+
+describe("embeddings", () => {
+  let encoders: RunningLoqui;
+  beforeAll(async () => {
+    const sentenceConfig = { prompts: { query: "Instruct: Find.\nQuery: " }, default_prompt_name: null };
+    encoders = await startWithEncoders({ e: { encoder: "xlm-roberta", layout: "mean", heads: true, sentenceConfig } });
+  });
+  afterAll(() => encoders?.[Symbol.asyncDispose]());
+  const ask = (more: object) => post("/v1/embeddings", { model: "e", input: "a", ...more }, encoders);
+
+  // What all requests have in common is asked of completions.
+  const own = fieldsOf([CreateEmbeddingsRequestSchema]);
+  test.each(own)("%s", (title, field) => holdToItsRow(title, field, ask));
+
+  test("what the schema doesn't know is ignored by name", async () => {
+    expect(await ask({ late_chunking: true })).toMatchObject({ status: 200, ignored: ["late_chunking"] });
+  });
 });
 
 describe("chat", () => {

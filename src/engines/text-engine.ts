@@ -1,3 +1,5 @@
+import type { TokenOutput, TokenOutputs } from "./token-outputs.ts";
+
 /**
  * What the batcher needs of a runtime that turns texts into vectors. Like
  * {@link file://./token-engine.ts TokenEngine} it knows nothing of requests,
@@ -26,6 +28,24 @@ export interface TextEngine extends AsyncDisposable {
    * tokens of the vocabulary. Not reentrant. Can't be stopped.
    */
   embed(rows: readonly Uint32Array[]): Promise<Float32Array>;
+
+  /** What the model makes of each token beside the vector; undefined where it makes nothing. */
+  readonly tokenHeads?: TokenHeadsOfEngine | undefined;
+}
+
+/** A model's heads over its tokens. */
+export interface TokenHeadsOfEngine {
+  readonly outputs: ReadonlySet<TokenOutput>;
+  /** Numbers of one of the vectors of `multivector`. */
+  readonly multivectorWidth: number;
+  /** As `embed`, with these outputs of each row. They must be in `outputs`. */
+  embed(rows: readonly Uint32Array[], wanted: ReadonlySet<TokenOutput>): Promise<EmbeddedRows>;
+}
+
+/** The vectors of rows, and of each row what its tokens have given. */
+export interface EmbeddedRows {
+  readonly vectors: Float32Array;
+  readonly outputs: readonly TokenOutputs[];
 }
 
 /** At which end a text is cut that is too long. */

@@ -7,6 +7,8 @@ import { correctUnigram } from "./unigram.ts";
 export interface TextTokenizer {
   /** Token ids are below it. */
   readonly vocabularySize: number;
+  /** The tokens for the start, the end, padding and what is unknown, which are of no text in particular. */
+  readonly nonLexical: ReadonlySet<number>;
   /**
    * The token ids of a text with the special tokens that the model wants around
    * it. Where they are more than `limit`, those of the text are cut at that end.
@@ -57,8 +59,18 @@ export function createTokenizer(model: unknown, config: unknown, lowerCase: bool
   let vocabularySize = 0;
   for (const id of vocabulary) vocabularySize = Math.max(vocabularySize, id + 1);
 
+  const nonLexical = new Set(
+    ["cls_token", "eos_token", "pad_token", "unk_token"].flatMap((name) => {
+      const token: unknown = (config as Readonly<Record<string, unknown>>)[name];
+      const content = typeof token === "object" && token !== null && "content" in token ? token.content : token;
+      const id = typeof content === "string" ? tokenizer.token_to_id(content) : undefined;
+      return id === undefined ? [] : [id];
+    }),
+  );
+
   return {
     vocabularySize,
+    nonLexical,
     encode(text, limit, truncate) {
       const ids = idsOf(text, false);
       const room = Math.max(limit - before.length - after.length, 0);

@@ -11,18 +11,27 @@ import {
 } from "../../gen/loqui/v1/embedding_pb.ts";
 import { EmbeddingItemService, EmbedItemsRequestSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
 import type { TextEngine } from "../engines/text-engine.ts";
+import type { TokenOutput } from "../engines/token-outputs.ts";
 import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import type { Batcher } from "./batcher.ts";
+import { type TextRow, textRow } from "./embedding-batches.ts";
 import { type PromptChoice, promptOf } from "./embedding-prompt.ts";
 import { createRows, type Input, type Rows } from "./embedding-rows.ts";
-import { encodeAnswer, encodeItem, finishVector, type VectorForm } from "./embedding-vectors.ts";
+import {
+  encodeAnswer,
+  encodeItem,
+  type FinishedInput,
+  finishMultivector,
+  finishVector,
+  type VectorForm,
+} from "./embedding-vectors.ts";
 import { encodeFailure } from "./failure.ts";
 import type { CallTotals, WorkerMethod, WorkerMethods } from "./method.ts";
 
 export interface EmbeddingOptions {
   readonly engine: TextEngine;
-  readonly batcher: Batcher;
+  readonly batcher: Batcher<TextRow>;
 }
 
 /** What CreateEmbeddings and StreamEmbeddings have in common. */
@@ -49,19 +58,36 @@ export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): W
     const arrivedAt = performance.now();
     const request = fromBinary(CreateEmbeddingsRequestSchema, bytes);
     const { rows, form } = prepare(request);
-    const tokens: Uint32Array[] = [];
+    const wanted = tokenOutputsOf(request, engine);
+    const texts: TextRow[] = [];
     for (const input of inputsOf(request)) {
-      tokens.push(rows.of(input));
+      texts.push(textRow(rows.of(input), wanted));
       await rows.turn(signal);
     }
-    const promptTokens = countOf(tokens);
-    const { vectors, queueMs } = await batcher.run({ rows: tokens, tenant }, signal);
-    const finished = vectors.map((vector) => finishVector(vector, form));
+    const promptTokens = countOf(texts);
+    if (wanted.has("multivector")) checkMultivectors(promptTokens - texts.length, engine);
+    const { vectors, queueMs } = await batcher.run({ rows: texts, tenant }, signal);
+    const finished = vectors.map((vector, at) => finish(vector, texts[at], form));
     return {
       last: [encodeAnswer(finished, form.format, { model: request.model, promptTokens })],
       totals: totalsOf(promptTokens, queueMs, arrivedAt),
     };
   };
+
+  function finish(vector: Float32Array, row: TextRow | undefined, form: VectorForm): FinishedInput {
+    const { sparse, multivector } = row?.outputs ?? {};
+    const width = engine.tokenHeads?.multivectorWidth ?? 0;
+    const { wanted } = row ?? {};
+    // Another row of the batch may have wanted more.
+    return {
+      vector: finishVector(vector, form),
+      sparse: wanted?.has("sparse") ? sparse : undefined,
+      multivector:
+        multivector !== undefined && wanted?.has("multivector")
+          ? finishMultivector(multivector, width, form.normalize)
+          : undefined,
+    };
+  }
 
   const embedItems: WorkerMethod = async (bytes, { tenant, signal }) => {
     const arrivedAt = performance.now();
@@ -74,7 +100,9 @@ export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): W
     }
     const good = outcomes.filter((outcome) => outcome instanceof Uint32Array);
     const { vectors, queueMs } =
-      good.length === 0 ? { vectors: [], queueMs: 0 } : await batcher.run({ rows: good, tenant }, signal);
+      good.length === 0
+        ? { vectors: [], queueMs: 0 }
+        : await batcher.run({ rows: good.map((row) => textRow(row, none)), tenant }, signal);
     let next = 0;
     const last = outcomes.map((outcome, at) => {
       const id = items[at]?.id ?? "";
@@ -91,6 +119,36 @@ export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): W
     [methodName(EmbeddingService.method.createEmbeddings), createEmbeddings],
     [methodName(EmbeddingItemService.method.embedItems), embedItems],
   ]);
+}
+
+const none: ReadonlySet<TokenOutput> = new Set();
+
+/** What is wanted of tokens. Throws `unsupported` where the model doesn't make it. */
+function tokenOutputsOf(
+  { returnSparse, returnMultivector }: CreateEmbeddingsRequest,
+  { tokenHeads }: TextEngine,
+): ReadonlySet<TokenOutput> {
+  const wanted = new Set<TokenOutput>();
+  if (returnSparse === true) wanted.add("sparse");
+  if (returnMultivector === true) wanted.add("multivector");
+  for (const output of wanted) {
+    if (tokenHeads?.outputs.has(output)) continue;
+    const param = `return_${output}`;
+    const what = output === "sparse" ? "weights" : "vectors";
+    throw new LoquiError("unsupported", `${param}: the model makes no ${what} of tokens`, { param });
+  }
+  return wanted;
+}
+
+/** Bytes of all vectors of tokens in one answer; as numbers in JSON they are three times as many. */
+const maxMultivectorBytes = 32 * 1024 * 1024;
+
+function checkMultivectors(count: number, { tokenHeads }: TextEngine): void {
+  const bytes = 4 * count * (tokenHeads?.multivectorWidth ?? 0);
+  if (bytes <= maxMultivectorBytes) return;
+  const param = "return_multivector";
+  const message = `${param}: ${count} vectors of tokens have ${bytes} bytes, the maximum is ${maxMultivectorBytes}`;
+  throw new LoquiError("invalid_request", message, { param });
 }
 
 function inputsOf({ input }: CreateEmbeddingsRequest): Input[] {
@@ -141,7 +199,7 @@ function dimensionsOf({ dimensions }: CommonOptions, width: number): number {
   throw new LoquiError("invalid_request", message, { param: "dimensions" });
 }
 
-function countOf(rows: readonly Uint32Array[]): number {
+function countOf(rows: readonly { readonly length: number }[]): number {
   return rows.reduce((sum, row) => sum + row.length, 0);
 }
 

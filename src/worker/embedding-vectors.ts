@@ -1,5 +1,6 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { EmbeddingEncodingFormat } from "../../gen/loqui/v1/embedding_pb.ts";
+import type { SparseWeights } from "../engines/token-outputs.ts";
 
 /** How the vectors of a request are finished and written. */
 export interface VectorForm {
@@ -10,12 +11,22 @@ export interface VectorForm {
   readonly format: EmbeddingEncodingFormat;
 }
 
+/** What a request gets for one input. */
+export interface FinishedInput {
+  readonly vector: Float32Array;
+  readonly sparse?: SparseWeights | undefined;
+  readonly multivector?: { readonly numbers: Float32Array; readonly width: number } | undefined;
+}
+
 /**
  * The vector that a request gets of the model's: its first numbers, scaled. A
  * view, finished in place; the zero vector stays. Throws where a number is none
  * that JSON knows.
  */
-export function finishVector(vector: Float32Array, { dimensions, normalize }: VectorForm): Float32Array {
+export function finishVector(
+  vector: Float32Array,
+  { dimensions, normalize }: Omit<VectorForm, "format">,
+): Float32Array {
   const kept = vector.subarray(0, dimensions);
   let squares = 0;
   for (const number of kept) squares += number * number;
@@ -24,6 +35,18 @@ export function finishVector(vector: Float32Array, { dimensions, normalize }: Ve
   if (!normalize || length === 0) return kept;
   for (let at = 0; at < kept.length; at += 1) kept[at] = (kept[at] ?? 0) / length;
   return kept;
+}
+
+/** Finishes the vectors of a text's tokens, `width` numbers each, in place. */
+export function finishMultivector(
+  numbers: Float32Array,
+  width: number,
+  normalize: boolean,
+): FinishedInput["multivector"] {
+  for (let at = 0; at < numbers.length; at += width) {
+    finishVector(numbers.subarray(at, at + width), { dimensions: width, normalize });
+  }
+  return { numbers, width };
 }
 
 /** What an answer to many inputs holds beside the vectors. */
@@ -37,20 +60,52 @@ export interface AnswerHead {
  * once, instead of becoming a list of numbers first. Numbers of the fields:
  * embedding.proto.
  */
-export function encodeAnswer(vectors: readonly Float32Array[], format: EmbeddingEncodingFormat, head: AnswerHead) {
+export function encodeAnswer(
+  inputs: readonly FinishedInput[],
+  format: EmbeddingEncodingFormat,
+  { model, promptTokens }: AnswerHead,
+): Uint8Array {
   const parts: Uint8Array[] = [string(1, "list")];
-  for (const [index, vector] of vectors.entries()) {
+  for (const [index, { vector, sparse, multivector }] of inputs.entries()) {
     const fields = new BinaryWriter().tag(1, WireType.LengthDelimited).string("embedding");
     // An index of 0 is what an absent one is.
     if (index > 0) fields.tag(2, WireType.Varint).uint32(index);
-    const start = vectorStart(fields, format, { values: 3, packed: 4 }, vector).finish();
-    const length = start.length + vector.byteLength;
-    parts.push(new BinaryWriter().tag(2, WireType.LengthDelimited).uint32(length).finish(), start, bytesOf(vector));
+    const embedding: Uint8Array[] = [
+      vectorStart(fields, format, { values: 3, packed: 4 }, vector).finish(),
+      bytesOf(vector),
+    ];
+    if (sparse !== undefined) embedding.push(...nested(5, sparseParts(sparse)));
+    if (multivector !== undefined) embedding.push(...nested(6, multivectorParts(multivector, format)));
+    parts.push(...nested(2, embedding));
   }
-  const { model, promptTokens } = head;
-  const usage = tokens(tokens(new BinaryWriter(), 1, promptTokens), 2, promptTokens).finish();
-  parts.push(string(3, model), new BinaryWriter().tag(4, WireType.LengthDelimited).bytes(usage).finish());
+  const usage: Uint8Array = tokens(tokens(new BinaryWriter(), 1, promptTokens), 2, promptTokens).finish();
+  parts.push(string(3, model), ...nested(4, [usage]));
   return Buffer.concat(parts);
+}
+
+function sparseParts({ indices, values }: SparseWeights): Uint8Array[] {
+  const ids = new BinaryWriter();
+  for (const index of indices) ids.uint32(index);
+  return [...nested(1, [ids.finish()]), ...nested(2, [bytesOf(values)])];
+}
+
+function multivectorParts(
+  { numbers, width }: NonNullable<FinishedInput["multivector"]>,
+  format: EmbeddingEncodingFormat,
+): Uint8Array[] {
+  const count = numbers.length / width;
+  const parts: Uint8Array[] = [tokens(new BinaryWriter(), 1, count).finish()];
+  if (format === EmbeddingEncodingFormat.BASE64) return [...parts, ...nested(3, [bytesOf(numbers)])];
+  for (let at = 0; at < numbers.length; at += width) {
+    parts.push(...nested(2, nested(1, [bytesOf(numbers.subarray(at, at + width))])));
+  }
+  return parts;
+}
+
+/** A field of the parts' bytes: its tag and length, then they. */
+function nested(field: number, parts: readonly Uint8Array[]): Uint8Array[] {
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  return [new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish(), ...parts];
 }
 
 /** A `loqui.v1.StreamEmbeddingsResponse` with a vector, encoded likewise. */

@@ -24,6 +24,7 @@ import { type BatchLimits, createBatcher } from "./batcher.ts";
 import { createChatPrompts } from "./chat-prompt.ts";
 import { createChatMethods } from "./chat-service.ts";
 import { createCompletionMethods } from "./completion-service.ts";
+import { createTextBatcher } from "./embedding-batches.ts";
 import { createEmbeddingMethods } from "./embedding-service.ts";
 import { openPairEngine, openTextEngine, openTokenEngine, taskOf } from "./engines.ts";
 import { createGenerator } from "./generator.ts";
@@ -140,7 +141,7 @@ const maxQueuedTextTokens = 1_048_576;
 
 async function serveTexts({ model, limits }: WorkerConfig): Promise<Served> {
   const engine = countTextEngine(await openTextEngine(model), work);
-  const batcher = createBatcher(engine.width, engine.embed, batchLimits(model, limits));
+  const batcher = createTextBatcher(engine, batchLimits(model, limits));
   return {
     info: textInfo(engine),
     methods: createEmbeddingMethods({ engine, batcher }),

@@ -68,6 +68,7 @@ export function countTokenEngine(engine: TokenEngine, { count }: WorkCounter): T
 
 /** The engine, with its batches counted. */
 export function countTextEngine(engine: TextEngine, { count }: WorkCounter): TextEngine {
+  const { tokenHeads } = engine;
   return {
     info: engine.info,
     contextLength: engine.contextLength,
@@ -76,6 +77,10 @@ export function countTextEngine(engine: TextEngine, { count }: WorkCounter): Tex
     defaultPrompt: engine.defaultPrompt,
     tokenize: (text, truncate) => engine.tokenize(text, truncate),
     embed: (rows) => count(() => engine.embed(rows)),
+    tokenHeads: tokenHeads && {
+      ...tokenHeads,
+      embed: (rows, wanted) => count(() => tokenHeads.embed(rows, wanted)),
+    },
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
 }

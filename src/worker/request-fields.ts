@@ -25,6 +25,7 @@ import type {
   ToolSelection,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { Texts, TokenIdLists, TokenIds } from "../../gen/loqui/v1/common_pb.ts";
+import type { CreateEmbeddingsRequest } from "../../gen/loqui/v1/embedding_pb.ts";
 import type {
   RerankDocument,
   RerankDocumentObject,
@@ -77,6 +78,7 @@ const template = "worker/chat-template";
 const toolCalls = "worker/chat-tools";
 const steering = "worker/chat-steering";
 const completions = "worker/completions";
+const embeddings = "embeddings";
 const completionLogprobs = "worker/completion-logprobs";
 const reranking = "rerank";
 
@@ -174,6 +176,26 @@ const completion: FieldTable<CreateCompletionRequest> = {
   bestOf: honoured(completions),
 };
 
+const embedding: FieldTable<CreateEmbeddingsRequest> = {
+  model: honoured(embeddings),
+  input: {
+    text: honoured(embeddings),
+    texts: honoured(embeddings),
+    tokens: honoured(embeddings),
+    tokenLists: honoured(embeddings),
+  },
+  encodingFormat: honoured(embeddings),
+  dimensions: honoured(embeddings),
+  user: informs,
+  inputType: honoured(embeddings),
+  promptName: honoured(embeddings),
+  instruction: honoured(embeddings),
+  truncate: honoured(embeddings),
+  normalize: honoured(embeddings),
+  returnSparse: honoured(embeddings),
+  returnMultivector: honoured(embeddings),
+};
+
 /**
  * Every field of a request for an answer or a ranking and of the messages in it,
  * by the message's name. `x-loqui-ignored` and docs/request-fields.md come from here,
@@ -184,6 +206,7 @@ export const requestFields = new Map<string, FieldTable>(
   Object.entries({
     CreateChatCompletionRequest: chat,
     CreateCompletionRequest: completion,
+    CreateEmbeddingsRequest: embedding,
     Texts: { texts: honoured(here) } satisfies FieldTable<Texts>,
     TokenIds: { ids: honoured(here) } satisfies FieldTable<TokenIds>,
     TokenIdLists: { lists: honoured(here) } satisfies FieldTable<TokenIdLists>,

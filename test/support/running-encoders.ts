@@ -1,10 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
 import { readSettings } from "../../src/config/settings.ts";
 import { startLoqui } from "../../src/loqui.ts";
-import { linkCheckpoint, linkReranker } from "./onnx-models.ts";
+import { linkCheckpoint, linkReranker, onnxFixtures } from "./onnx-models.ts";
 import type { RunningLoqui } from "./running-loqui.ts";
 
 /** A checkpoint of the fixtures, as a model of a server. */
@@ -13,6 +13,8 @@ export interface EncoderModel {
   readonly layout: string;
   /** Written into its `config_sentence_transformers.json`. */
   readonly sentenceConfig?: object;
+  /** Whether it has the heads of bge-m3 too; of `xlm-roberta` only. */
+  readonly heads?: boolean;
   /** More of its `parameters` in the models file. */
   readonly parameters?: object;
 }
@@ -52,8 +54,9 @@ export async function startWithEncoders(
   };
 }
 
-function placeEncoder(folder: string, id: string, { encoder, layout, sentenceConfig }: EncoderModel) {
+function placeEncoder(folder: string, id: string, { encoder, layout, sentenceConfig, heads }: EncoderModel) {
   linkCheckpoint(join(folder, id), encoder, layout);
+  if (heads === true) cpSync(join(onnxFixtures, "heads/pt"), join(folder, id), { recursive: true });
   if (sentenceConfig !== undefined) {
     writeFileSync(join(folder, id, "config_sentence_transformers.json"), JSON.stringify(sentenceConfig));
   }

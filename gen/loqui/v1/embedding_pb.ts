@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file loqui/v1/embedding.proto.
  */
 export const file_loqui_v1_embedding: GenFile = /*@__PURE__*/
-  fileDesc("Chhsb3F1aS92MS9lbWJlZGRpbmcucHJvdG8SCGxvcXVpLnYxIsoHChdDcmVhdGVFbWJlZGRpbmdzUmVxdWVzdBIaCgVtb2RlbBgBIAEoCUILukgIyAEBcgMogAQSHAoEdGV4dBgCIAEoCUIMukgJcgcQASiAgIAISAAS1gEKBXRleHRzGAMgASgLMg8ubG9xdWkudjEuVGV4dHNCswG6SK8BugFWChVlbWJlZGRpbmdzLm1heF9pbnB1dHMSImF0IG1vc3QgMjA0OCBpbnB1dHMgaW4gb25lIHJlcXVlc3QaGXRoaXMudGV4dHMuc2l6ZSgpIDw9IDIwNDi6AVMKFmVtYmVkZGluZ3MuZW1wdHlfaW5wdXQSJGFuIGlucHV0IG11c3Qgbm90IGJlIGFuIGVtcHR5IHN0cmluZxoTISgnJyBpbiB0aGlzLnRleHRzKUgAEiQKBnRva2VucxgEIAEoCzISLmxvcXVpLnYxLlRva2VuSWRzSAASiwEKC3Rva2VuX2xpc3RzGAUgASgLMhYubG9xdWkudjEuVG9rZW5JZExpc3RzQly6SFm6AVYKFWVtYmVkZGluZ3MubWF4X2lucHV0cxIiYXQgbW9zdCAyMDQ4IGlucHV0cyBpbiBvbmUgcmVxdWVzdBoZdGhpcy5saXN0cy5zaXplKCkgPD0gMjA0OEgAEkQKD2VuY29kaW5nX2Zvcm1hdBgGIAEoDjIhLmxvcXVpLnYxLkVtYmVkZGluZ0VuY29kaW5nRm9ybWF0Qgi6SAWCAQIQARIkCgpkaW1lbnNpb25zGAcgASgNQgu6SAgqBhiAgAQoAUgBiAEBEiEKBHVzZXIYCCABKAlCDrpIBXIDKIAEyvMYAkgCSAKIAQESIwoKaW5wdXRfdHlwZRgJIAEoCUIKukgHcgUQASiAAUgDiAEBEiQKC3Byb21wdF9uYW1lGAogASgJQgq6SAdyBRABKIABSASIAQESJQoLaW5zdHJ1Y3Rpb24YCyABKAlCC7pICHIGEAEogIABSAWIAQESNwoIdHJ1bmNhdGUYDCABKA4yGy5sb3F1aS52MS5FbWJlZGRpbmdUcnVuY2F0ZUIIukgFggECEAESFgoJbm9ybWFsaXplGA0gASgISAaIAQE6K7pIKCImCgppbnB1dF90eXBlCgtwcm9tcHRfbmFtZQoLaW5zdHJ1Y3Rpb25CFAoFaW5wdXQSC7pIAggByvMYAggBQg0KC19kaW1lbnNpb25zQgcKBV91c2VyQg0KC19pbnB1dF90eXBlQg4KDF9wcm9tcHRfbmFtZUIOCgxfaW5zdHJ1Y3Rpb25CDAoKX25vcm1hbGl6ZSKVAQoYQ3JlYXRlRW1iZWRkaW5nc1Jlc3BvbnNlEg4KBm9iamVjdBgBIAEoCRIpCgRkYXRhGAIgAygLMhMubG9xdWkudjEuRW1iZWRkaW5nQgbK8xgCEAESFQoFbW9kZWwYAyABKAlCBsrzGAIQARInCgV1c2FnZRgEIAEoCzIYLmxvcXVpLnYxLkVtYmVkZGluZ1VzYWdlIoIBCglFbWJlZGRpbmcSDgoGb2JqZWN0GAEgASgJEhUKBWluZGV4GAIgASgNQgbK8xgCEAESJwoGdmFsdWVzGAMgASgLMhUubG9xdWkudjEuRmxvYXRWZWN0b3JIABIQCgZwYWNrZWQYBCABKAxIAEITCgllbWJlZGRpbmcSBsrzGAIIASIlCgtGbG9hdFZlY3RvchIWCgZ2YWx1ZXMYASADKAJCBsrzGAIoASJNCg5FbWJlZGRpbmdVc2FnZRIdCg1wcm9tcHRfdG9rZW5zGAEgASgNQgbK8xgCEAESHAoMdG90YWxfdG9rZW5zGAIgASgNQgbK8xgCEAEikQEKF1N0cmVhbUVtYmVkZGluZ3NSZXF1ZXN0EjQKB29wdGlvbnMYASABKAsyIS5sb3F1aS52MS5TdHJlYW1FbWJlZGRpbmdzT3B0aW9uc0gAEi4KBGl0ZW0YAiABKAsyHi5sb3F1aS52MS5TdHJlYW1FbWJlZGRpbmdzSXRlbUgAQhAKB21lc3NhZ2USBbpIAggBIt0DChdTdHJlYW1FbWJlZGRpbmdzT3B0aW9ucxIaCgVtb2RlbBgBIAEoCUILukgIyAEBcgMogAQSRAoPZW5jb2RpbmdfZm9ybWF0GAIgASgOMiEubG9xdWkudjEuRW1iZWRkaW5nRW5jb2RpbmdGb3JtYXRCCLpIBYIBAhABEiQKCmRpbWVuc2lvbnMYAyABKA1CC7pICCoGGICABCgBSACIAQESIwoKaW5wdXRfdHlwZRgEIAEoCUIKukgHcgUQASiAAUgBiAEBEiQKC3Byb21wdF9uYW1lGAUgASgJQgq6SAdyBRABKIABSAKIAQESJQoLaW5zdHJ1Y3Rpb24YBiABKAlCC7pICHIGEAEogIABSAOIAQESNwoIdHJ1bmNhdGUYByABKA4yGy5sb3F1aS52MS5FbWJlZGRpbmdUcnVuY2F0ZUIIukgFggECEAESFgoJbm9ybWFsaXplGAggASgISASIAQE6K7pIKCImCgppbnB1dF90eXBlCgtwcm9tcHRfbmFtZQoLaW5zdHJ1Y3Rpb25CDQoLX2RpbWVuc2lvbnNCDQoLX2lucHV0X3R5cGVCDgoMX3Byb21wdF9uYW1lQg4KDF9pbnN0cnVjdGlvbkIMCgpfbm9ybWFsaXplIoABChRTdHJlYW1FbWJlZGRpbmdzSXRlbRIUCgJpZBgBIAEoCUIIukgFcgMogAQSHAoEdGV4dBgCIAEoCUIMukgJcgcQASiAgIAISAASJAoGdG9rZW5zGAMgASgLMhIubG9xdWkudjEuVG9rZW5JZHNIAEIOCgVpbnB1dBIFukgCCAEitAEKGFN0cmVhbUVtYmVkZGluZ3NSZXNwb25zZRIKCgJpZBgBIAEoCRInCgZ2YWx1ZXMYAiABKAsyFS5sb3F1aS52MS5GbG9hdFZlY3RvckgAEhAKBnBhY2tlZBgDIAEoDEgAEjAKBWVycm9yGAQgASgLMh8ubG9xdWkudjEuU3RyZWFtRW1iZWRkaW5nc0Vycm9ySAASFQoNcHJvbXB0X3Rva2VucxgFIAEoDUIICgZyZXN1bHQiTwoVU3RyZWFtRW1iZWRkaW5nc0Vycm9yEg8KB21lc3NhZ2UYASABKAkSJQoGZGV0YWlsGAIgASgLMhUubG9xdWkudjEuRXJyb3JEZXRhaWwqpgEKF0VtYmVkZGluZ0VuY29kaW5nRm9ybWF0EikKJUVNQkVERElOR19FTkNPRElOR19GT1JNQVRfVU5TUEVDSUZJRUQQABIuCh9FTUJFRERJTkdfRU5DT0RJTkdfRk9STUFUX0ZMT0FUEAEaCcrzGAVmbG9hdBIwCiBFTUJFRERJTkdfRU5DT0RJTkdfRk9STUFUX0JBU0U2NBACGgrK8xgGYmFzZTY0KqwBChFFbWJlZGRpbmdUcnVuY2F0ZRIiCh5FTUJFRERJTkdfVFJVTkNBVEVfVU5TUEVDSUZJRUQQABIlChdFTUJFRERJTkdfVFJVTkNBVEVfTk9ORRABGgjK8xgETk9ORRInChhFTUJFRERJTkdfVFJVTkNBVEVfU1RBUlQQAhoJyvMYBVNUQVJUEiMKFkVNQkVERElOR19UUlVOQ0FURV9FTkQQAxoHyvMYA0VORDKIAgoQRW1iZWRkaW5nU2VydmljZRKDAQoQQ3JlYXRlRW1iZWRkaW5ncxIhLmxvcXVpLnYxLkNyZWF0ZUVtYmVkZGluZ3NSZXF1ZXN0GiIubG9xdWkudjEuQ3JlYXRlRW1iZWRkaW5nc1Jlc3BvbnNlIijK8xgLMglpbmZlcmVuY2WC0+STAhM6ASoiDi92MS9lbWJlZGRpbmdzEm4KEFN0cmVhbUVtYmVkZGluZ3MSIS5sb3F1aS52MS5TdHJlYW1FbWJlZGRpbmdzUmVxdWVzdBoiLmxvcXVpLnYxLlN0cmVhbUVtYmVkZGluZ3NSZXNwb25zZSIPyvMYCzIJaW5mZXJlbmNlKAEwAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_loqui_rest_v1_annotations, file_loqui_v1_common, file_loqui_v1_error]);
+  fileDesc("Chhsb3F1aS92MS9lbWJlZGRpbmcucHJvdG8SCGxvcXVpLnYxIusIChdDcmVhdGVFbWJlZGRpbmdzUmVxdWVzdBIaCgVtb2RlbBgBIAEoCUILukgIyAEBcgMogAQSHAoEdGV4dBgCIAEoCUIMukgJcgcQASiAgIAISAAS1gEKBXRleHRzGAMgASgLMg8ubG9xdWkudjEuVGV4dHNCswG6SK8BugFWChVlbWJlZGRpbmdzLm1heF9pbnB1dHMSImF0IG1vc3QgMjA0OCBpbnB1dHMgaW4gb25lIHJlcXVlc3QaGXRoaXMudGV4dHMuc2l6ZSgpIDw9IDIwNDi6AVMKFmVtYmVkZGluZ3MuZW1wdHlfaW5wdXQSJGFuIGlucHV0IG11c3Qgbm90IGJlIGFuIGVtcHR5IHN0cmluZxoTISgnJyBpbiB0aGlzLnRleHRzKUgAEiQKBnRva2VucxgEIAEoCzISLmxvcXVpLnYxLlRva2VuSWRzSAASiwEKC3Rva2VuX2xpc3RzGAUgASgLMhYubG9xdWkudjEuVG9rZW5JZExpc3RzQly6SFm6AVYKFWVtYmVkZGluZ3MubWF4X2lucHV0cxIiYXQgbW9zdCAyMDQ4IGlucHV0cyBpbiBvbmUgcmVxdWVzdBoZdGhpcy5saXN0cy5zaXplKCkgPD0gMjA0OEgAEkQKD2VuY29kaW5nX2Zvcm1hdBgGIAEoDjIhLmxvcXVpLnYxLkVtYmVkZGluZ0VuY29kaW5nRm9ybWF0Qgi6SAWCAQIQARI6CgpkaW1lbnNpb25zGAcgASgNQiG6SAgqBhiAgAQoAcrzGBIyEG91dHB1dF9kaW1lbnNpb25IAYgBARIhCgR1c2VyGAggASgJQg66SAVyAyiABMrzGAJIAkgCiAEBEi0KCmlucHV0X3R5cGUYCSABKAlCFLpIB3IFEAEogAHK8xgGMgR0YXNrSAOIAQESJAoLcHJvbXB0X25hbWUYCiABKAlCCrpIB3IFEAEogAFIBIgBARIlCgtpbnN0cnVjdGlvbhgLIAEoCUILukgIcgYQASiAgAFIBYgBARI3Cgh0cnVuY2F0ZRgMIAEoDjIbLmxvcXVpLnYxLkVtYmVkZGluZ1RydW5jYXRlQgi6SAWCAQIQARIWCglub3JtYWxpemUYDSABKAhIBogBARIaCg1yZXR1cm5fc3BhcnNlGA4gASgISAeIAQESOgoScmV0dXJuX211bHRpdmVjdG9yGA8gASgIQhnK8xgVMhNyZXR1cm5fY29sYmVydF92ZWNzSAiIAQE6K7pIKCImCgppbnB1dF90eXBlCgtwcm9tcHRfbmFtZQoLaW5zdHJ1Y3Rpb25CFAoFaW5wdXQSC7pIAggByvMYAggBQg0KC19kaW1lbnNpb25zQgcKBV91c2VyQg0KC19pbnB1dF90eXBlQg4KDF9wcm9tcHRfbmFtZUIOCgxfaW5zdHJ1Y3Rpb25CDAoKX25vcm1hbGl6ZUIQCg5fcmV0dXJuX3NwYXJzZUIVChNfcmV0dXJuX211bHRpdmVjdG9yIpUBChhDcmVhdGVFbWJlZGRpbmdzUmVzcG9uc2USDgoGb2JqZWN0GAEgASgJEikKBGRhdGEYAiADKAsyEy5sb3F1aS52MS5FbWJlZGRpbmdCBsrzGAIQARIVCgVtb2RlbBgDIAEoCUIGyvMYAhABEicKBXVzYWdlGAQgASgLMhgubG9xdWkudjEuRW1iZWRkaW5nVXNhZ2Ui1gEKCUVtYmVkZGluZxIOCgZvYmplY3QYASABKAkSFQoFaW5kZXgYAiABKA1CBsrzGAIQARInCgZ2YWx1ZXMYAyABKAsyFS5sb3F1aS52MS5GbG9hdFZlY3RvckgAEhAKBnBhY2tlZBgEIAEoDEgAEiYKBnNwYXJzZRgFIAEoCzIWLmxvcXVpLnYxLlNwYXJzZVZlY3RvchIqCgttdWx0aXZlY3RvchgGIAEoCzIVLmxvcXVpLnYxLk11bHRpVmVjdG9yQhMKCWVtYmVkZGluZxIGyvMYAggBIj8KDFNwYXJzZVZlY3RvchIXCgdpbmRpY2VzGAEgAygNQgbK8xgCEAESFgoGdmFsdWVzGAIgAygCQgbK8xgCEAEibAoLTXVsdGlWZWN0b3ISFQoFY291bnQYASABKA1CBsrzGAIQARImCgd2ZWN0b3JzGAIgAygLMhUubG9xdWkudjEuRmxvYXRWZWN0b3ISEwoGcGFja2VkGAMgASgMSACIAQFCCQoHX3BhY2tlZCIlCgtGbG9hdFZlY3RvchIWCgZ2YWx1ZXMYASADKAJCBsrzGAIoASJNCg5FbWJlZGRpbmdVc2FnZRIdCg1wcm9tcHRfdG9rZW5zGAEgASgNQgbK8xgCEAESHAoMdG90YWxfdG9rZW5zGAIgASgNQgbK8xgCEAEikQEKF1N0cmVhbUVtYmVkZGluZ3NSZXF1ZXN0EjQKB29wdGlvbnMYASABKAsyIS5sb3F1aS52MS5TdHJlYW1FbWJlZGRpbmdzT3B0aW9uc0gAEi4KBGl0ZW0YAiABKAsyHi5sb3F1aS52MS5TdHJlYW1FbWJlZGRpbmdzSXRlbUgAQhAKB21lc3NhZ2USBbpIAggBIt0DChdTdHJlYW1FbWJlZGRpbmdzT3B0aW9ucxIaCgVtb2RlbBgBIAEoCUILukgIyAEBcgMogAQSRAoPZW5jb2RpbmdfZm9ybWF0GAIgASgOMiEubG9xdWkudjEuRW1iZWRkaW5nRW5jb2RpbmdGb3JtYXRCCLpIBYIBAhABEiQKCmRpbWVuc2lvbnMYAyABKA1CC7pICCoGGICABCgBSACIAQESIwoKaW5wdXRfdHlwZRgEIAEoCUIKukgHcgUQASiAAUgBiAEBEiQKC3Byb21wdF9uYW1lGAUgASgJQgq6SAdyBRABKIABSAKIAQESJQoLaW5zdHJ1Y3Rpb24YBiABKAlCC7pICHIGEAEogIABSAOIAQESNwoIdHJ1bmNhdGUYByABKA4yGy5sb3F1aS52MS5FbWJlZGRpbmdUcnVuY2F0ZUIIukgFggECEAESFgoJbm9ybWFsaXplGAggASgISASIAQE6K7pIKCImCgppbnB1dF90eXBlCgtwcm9tcHRfbmFtZQoLaW5zdHJ1Y3Rpb25CDQoLX2RpbWVuc2lvbnNCDQoLX2lucHV0X3R5cGVCDgoMX3Byb21wdF9uYW1lQg4KDF9pbnN0cnVjdGlvbkIMCgpfbm9ybWFsaXplIoABChRTdHJlYW1FbWJlZGRpbmdzSXRlbRIUCgJpZBgBIAEoCUIIukgFcgMogAQSHAoEdGV4dBgCIAEoCUIMukgJcgcQASiAgIAISAASJAoGdG9rZW5zGAMgASgLMhIubG9xdWkudjEuVG9rZW5JZHNIAEIOCgVpbnB1dBIFukgCCAEitAEKGFN0cmVhbUVtYmVkZGluZ3NSZXNwb25zZRIKCgJpZBgBIAEoCRInCgZ2YWx1ZXMYAiABKAsyFS5sb3F1aS52MS5GbG9hdFZlY3RvckgAEhAKBnBhY2tlZBgDIAEoDEgAEjAKBWVycm9yGAQgASgLMh8ubG9xdWkudjEuU3RyZWFtRW1iZWRkaW5nc0Vycm9ySAASFQoNcHJvbXB0X3Rva2VucxgFIAEoDUIICgZyZXN1bHQiTwoVU3RyZWFtRW1iZWRkaW5nc0Vycm9yEg8KB21lc3NhZ2UYASABKAkSJQoGZGV0YWlsGAIgASgLMhUubG9xdWkudjEuRXJyb3JEZXRhaWwqpgEKF0VtYmVkZGluZ0VuY29kaW5nRm9ybWF0EikKJUVNQkVERElOR19FTkNPRElOR19GT1JNQVRfVU5TUEVDSUZJRUQQABIuCh9FTUJFRERJTkdfRU5DT0RJTkdfRk9STUFUX0ZMT0FUEAEaCcrzGAVmbG9hdBIwCiBFTUJFRERJTkdfRU5DT0RJTkdfRk9STUFUX0JBU0U2NBACGgrK8xgGYmFzZTY0KqwBChFFbWJlZGRpbmdUcnVuY2F0ZRIiCh5FTUJFRERJTkdfVFJVTkNBVEVfVU5TUEVDSUZJRUQQABIlChdFTUJFRERJTkdfVFJVTkNBVEVfTk9ORRABGgjK8xgETk9ORRInChhFTUJFRERJTkdfVFJVTkNBVEVfU1RBUlQQAhoJyvMYBVNUQVJUEiMKFkVNQkVERElOR19UUlVOQ0FURV9FTkQQAxoHyvMYA0VORDKIAgoQRW1iZWRkaW5nU2VydmljZRKDAQoQQ3JlYXRlRW1iZWRkaW5ncxIhLmxvcXVpLnYxLkNyZWF0ZUVtYmVkZGluZ3NSZXF1ZXN0GiIubG9xdWkudjEuQ3JlYXRlRW1iZWRkaW5nc1Jlc3BvbnNlIijK8xgLMglpbmZlcmVuY2WC0+STAhM6ASoiDi92MS9lbWJlZGRpbmdzEm4KEFN0cmVhbUVtYmVkZGluZ3MSIS5sb3F1aS52MS5TdHJlYW1FbWJlZGRpbmdzUmVxdWVzdBoiLmxvcXVpLnYxLlN0cmVhbUVtYmVkZGluZ3NSZXNwb25zZSIPyvMYCzIJaW5mZXJlbmNlKAEwAWIGcHJvdG8z", [file_buf_validate_validate, file_google_api_annotations, file_loqui_rest_v1_annotations, file_loqui_v1_common, file_loqui_v1_error]);
 
 /**
  * The request of CreateEmbeddings.
@@ -100,8 +100,9 @@ export type CreateEmbeddingsRequest = Message<"loqui.v1.CreateEmbeddingsRequest"
 
   /**
    * The part that the texts play, e.g. `query`, `document`, `search_query`,
-   * `search_document`, `classification`, `clustering`. The server takes the
-   * model's prompt for it, and none where the model has no prompts; a value that
+   * `retrieval.passage`, `classification`, `CLUSTERING`: what providers call it.
+   * The server takes the model's prompt for it, and none where the model has no
+   * prompts, or of a document where it has one for queries only; a value that
    * the model's prompts don't know is refused. At most one of input_type,
    * prompt_name and instruction may be given. 1 to 128 bytes.
    *
@@ -119,8 +120,10 @@ export type CreateEmbeddingsRequest = Message<"loqui.v1.CreateEmbeddingsRequest"
   promptName?: string | undefined;
 
   /**
-   * The task in the caller's words, for models that take instructions, written
-   * into the model's instruction template. 1 to 16,384 bytes.
+   * The task in the caller's words, for models that take instructions. It takes
+   * the place of the task in a prompt of the model's own that has the form of
+   * Qwen3's and E5's (`Instruct: …\nQuery:`) or of EmbeddingGemma's (`task: … |
+   * query: `). 1 to 16,384 bytes.
    *
    * @generated from field: optional string instruction = 11;
    */
@@ -140,6 +143,23 @@ export type CreateEmbeddingsRequest = Message<"loqui.v1.CreateEmbeddingsRequest"
    * @generated from field: optional bool normalize = 13;
    */
   normalize?: boolean | undefined;
+
+  /**
+   * Whether each embedding has `sparse` too. Refused where the model has no
+   * weights of tokens. Default: false.
+   *
+   * @generated from field: optional bool return_sparse = 14;
+   */
+  returnSparse?: boolean | undefined;
+
+  /**
+   * Whether each embedding has `multivector` too. Refused where the model has
+   * no vectors of tokens, and where they would have more than 32 MiB in all.
+   * Default: false.
+   *
+   * @generated from field: optional bool return_multivector = 15;
+   */
+  returnMultivector?: boolean | undefined;
 };
 
 /**
@@ -233,6 +253,20 @@ export type Embedding = Message<"loqui.v1.Embedding"> & {
     value: Uint8Array;
     case: "packed";
   } | { case: undefined; value?: undefined };
+
+  /**
+   * The weights of the text's tokens, where return_sparse asked for them.
+   *
+   * @generated from field: loqui.v1.SparseVector sparse = 5;
+   */
+  sparse?: SparseVector | undefined;
+
+  /**
+   * The vectors of the text's tokens, where return_multivector asked for them.
+   *
+   * @generated from field: loqui.v1.MultiVector multivector = 6;
+   */
+  multivector?: MultiVector | undefined;
 };
 
 /**
@@ -241,6 +275,74 @@ export type Embedding = Message<"loqui.v1.Embedding"> & {
  */
 export const EmbeddingSchema: GenMessage<Embedding> = /*@__PURE__*/
   messageDesc(file_loqui_v1_embedding, 2);
+
+/**
+ * Weights of tokens for a lexical match: the product of two texts' weights,
+ * summed over the tokens they share, says how alike their words are. Tokens
+ * whose weight is 0 are left out, and so are the special ones.
+ *
+ * @generated from message loqui.v1.SparseVector
+ */
+export type SparseVector = Message<"loqui.v1.SparseVector"> & {
+  /**
+   * Ids in the model's vocabulary, ascending.
+   *
+   * @generated from field: repeated uint32 indices = 1;
+   */
+  indices: number[];
+
+  /**
+   * The weight of each, above 0.
+   *
+   * @generated from field: repeated float values = 2;
+   */
+  values: number[];
+};
+
+/**
+ * Describes the message loqui.v1.SparseVector.
+ * Use `create(SparseVectorSchema)` to create a new message.
+ */
+export const SparseVectorSchema: GenMessage<SparseVector> = /*@__PURE__*/
+  messageDesc(file_loqui_v1_embedding, 3);
+
+/**
+ * A vector of each token of a text but the first, special ones at the end
+ * included, for late interaction as in ColBERT. `dimensions` doesn't cut them;
+ * they are scaled to length 1 where `normalize` is true.
+ *
+ * @generated from message loqui.v1.MultiVector
+ */
+export type MultiVector = Message<"loqui.v1.MultiVector"> & {
+  /**
+   * How many there are.
+   *
+   * @generated from field: uint32 count = 1;
+   */
+  count: number;
+
+  /**
+   * The vectors, where encoding_format is float.
+   *
+   * @generated from field: repeated loqui.v1.FloatVector vectors = 2;
+   */
+  vectors: FloatVector[];
+
+  /**
+   * The same as little-endian float32, one vector after the other, where it is
+   * base64.
+   *
+   * @generated from field: optional bytes packed = 3;
+   */
+  packed?: Uint8Array | undefined;
+};
+
+/**
+ * Describes the message loqui.v1.MultiVector.
+ * Use `create(MultiVectorSchema)` to create a new message.
+ */
+export const MultiVectorSchema: GenMessage<MultiVector> = /*@__PURE__*/
+  messageDesc(file_loqui_v1_embedding, 4);
 
 /**
  * A vector of 32-bit floating-point numbers. In JSON an array of numbers. Its
@@ -262,7 +364,7 @@ export type FloatVector = Message<"loqui.v1.FloatVector"> & {
  * Use `create(FloatVectorSchema)` to create a new message.
  */
 export const FloatVectorSchema: GenMessage<FloatVector> = /*@__PURE__*/
-  messageDesc(file_loqui_v1_embedding, 3);
+  messageDesc(file_loqui_v1_embedding, 5);
 
 /**
  * What a request for embeddings has read.
@@ -291,7 +393,7 @@ export type EmbeddingUsage = Message<"loqui.v1.EmbeddingUsage"> & {
  * Use `create(EmbeddingUsageSchema)` to create a new message.
  */
 export const EmbeddingUsageSchema: GenMessage<EmbeddingUsage> = /*@__PURE__*/
-  messageDesc(file_loqui_v1_embedding, 4);
+  messageDesc(file_loqui_v1_embedding, 6);
 
 /**
  * A message of the caller in StreamEmbeddings.
@@ -328,7 +430,7 @@ export type StreamEmbeddingsRequest = Message<"loqui.v1.StreamEmbeddingsRequest"
  * Use `create(StreamEmbeddingsRequestSchema)` to create a new message.
  */
 export const StreamEmbeddingsRequestSchema: GenMessage<StreamEmbeddingsRequest> = /*@__PURE__*/
-  messageDesc(file_loqui_v1_embedding, 5);
+  messageDesc(file_loqui_v1_embedding, 7);
 
 /**
  * The options of a StreamEmbeddings call. They mean what they mean in
@@ -400,7 +502,7 @@ export type StreamEmbeddingsOptions = Message<"loqui.v1.StreamEmbeddingsOptions"
  * Use `create(StreamEmbeddingsOptionsSchema)` to create a new message.
  */
 export const StreamEmbeddingsOptionsSchema: GenMessage<StreamEmbeddingsOptions> = /*@__PURE__*/
-  messageDesc(file_loqui_v1_embedding, 6);
+  messageDesc(file_loqui_v1_embedding, 8);
 
 /**
  * One text of a StreamEmbeddings call.
@@ -445,7 +547,7 @@ export type StreamEmbeddingsItem = Message<"loqui.v1.StreamEmbeddingsItem"> & {
  * Use `create(StreamEmbeddingsItemSchema)` to create a new message.
  */
 export const StreamEmbeddingsItemSchema: GenMessage<StreamEmbeddingsItem> = /*@__PURE__*/
-  messageDesc(file_loqui_v1_embedding, 7);
+  messageDesc(file_loqui_v1_embedding, 9);
 
 /**
  * The answer to one item of a StreamEmbeddings call.
@@ -504,7 +606,7 @@ export type StreamEmbeddingsResponse = Message<"loqui.v1.StreamEmbeddingsRespons
  * Use `create(StreamEmbeddingsResponseSchema)` to create a new message.
  */
 export const StreamEmbeddingsResponseSchema: GenMessage<StreamEmbeddingsResponse> = /*@__PURE__*/
-  messageDesc(file_loqui_v1_embedding, 8);
+  messageDesc(file_loqui_v1_embedding, 10);
 
 /**
  * Why one item of a StreamEmbeddings call has no vector.
@@ -532,7 +634,7 @@ export type StreamEmbeddingsError = Message<"loqui.v1.StreamEmbeddingsError"> & 
  * Use `create(StreamEmbeddingsErrorSchema)` to create a new message.
  */
 export const StreamEmbeddingsErrorSchema: GenMessage<StreamEmbeddingsError> = /*@__PURE__*/
-  messageDesc(file_loqui_v1_embedding, 9);
+  messageDesc(file_loqui_v1_embedding, 11);
 
 /**
  * How a vector is written in the response.

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
-import type { TextEngine } from "../text-engine.ts";
+import type { TextEngine, TokenHeadsOfEngine } from "../text-engine.ts";
+import { sparseWeights, type TokenOutput, type TokenOutputs } from "../token-outputs.ts";
 import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
@@ -7,7 +8,8 @@ import { findExport, readExport } from "./exported-encoder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { buildGraphAfterExport, buildSentenceGraph } from "./sentence-graph.ts";
 import { readLayout } from "./sentence-transformers.ts";
-import { openSession } from "./session.ts";
+import { openSession, type Session } from "./session.ts";
+import type { TokenHeads } from "./token-heads.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
 export interface OnnxEngineOptions {
@@ -66,7 +68,41 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
     defaultPrompt: layout.defaultPrompt,
     tokenize: (text, truncate) => tokenizer.encode(text, contextLength, truncate),
     embed: (rows) => session.run(packRows(rows)),
+    tokenHeads: tokenHeads(session, built.heads, tokenizer.nonLexical),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+  };
+}
+
+/** What a session's heads make of tokens. `without`: tokens that have no lexical weight. */
+function tokenHeads(session: Session, heads: TokenHeads, without: ReadonlySet<number>): TokenHeadsOfEngine | undefined {
+  const outputs = new Set<TokenOutput>();
+  if (heads.sparse !== undefined) outputs.add("sparse");
+  if (heads.multivector !== undefined) outputs.add("multivector");
+  if (outputs.size === 0) return undefined;
+  const multivectorWidth = heads.multivectorWidth ?? 0;
+  return {
+    outputs,
+    multivectorWidth,
+    async embed(rows, wanted) {
+      const names = [...wanted];
+      const { vectors, more } = await session.runMore({ ...packRows(rows), more: names });
+      const of = (name: TokenOutput) => more[names.indexOf(name)];
+      const [weights, multivectors] = [of("sparse"), of("multivector")];
+      let start = 0;
+      const found = rows.map((tokens): TokenOutputs => {
+        const end = start + tokens.length;
+        const outputs: TokenOutputs = {
+          ...(weights !== undefined && { sparse: sparseWeights(tokens, weights.subarray(start, end), without) }),
+          // The first token stands for the whole text.
+          ...(multivectors !== undefined && {
+            multivector: multivectors.subarray((start + 1) * multivectorWidth, end * multivectorWidth),
+          }),
+        };
+        start = end;
+        return outputs;
+      });
+      return { vectors, outputs: found };
+    },
   };
 }
 

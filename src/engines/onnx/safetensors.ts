@@ -2,9 +2,10 @@ import { type FileHandle, open } from "node:fs/promises";
 import { basename, dirname } from "node:path";
 import { LoquiError } from "../../errors.ts";
 import { type Checkpoint, type Fields, fieldsOf, inFolder, unusable } from "./checkpoint.ts";
+import { readExactly } from "./read-exactly.ts";
 
 /** The element types that weights come in, with their bytes. */
-const bytesOf = { F32: 4, F16: 2, BF16: 2 } as const;
+export const bytesOf = { F32: 4, F16: 2, BF16: 2 } as const;
 export type WeightType = keyof typeof bytesOf;
 
 /** Where a tensor lies. */
@@ -65,8 +66,8 @@ export async function readTensor({ file, offset, bytes }: StoredTensor): Promise
   }
 }
 
-/** Format: https://github.com/huggingface/safetensors#format */
-async function readHeader(path: string, name: string): Promise<StoredTensors> {
+/** The tensors of one file. Format: https://github.com/huggingface/safetensors#format */
+export async function readHeader(path: string, name: string): Promise<StoredTensors> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path);
@@ -121,16 +122,6 @@ function wholes(where: string, name: string, value: unknown, most: number): numb
     throw unusable(`${where}: ${name} is not a list of at most ${most} whole numbers`);
   }
   return numbers as number[];
-}
-
-async function readExactly(handle: FileHandle, offset: number, length: number, name: string): Promise<Uint8Array> {
-  const bytes = new Uint8Array(length);
-  for (let at = 0; at < length; ) {
-    const { bytesRead } = await handle.read(bytes, at, length - at, offset + at);
-    if (bytesRead === 0) throw unusable(`${name} is cut off`);
-    at += bytesRead;
-  }
-  return bytes;
 }
 
 /** The folder that the files of the tensors lie in, which has to be one: ONNX Runtime reads external data from one only. */

@@ -5,6 +5,7 @@ import type { PoolingMode } from "./pooling.ts";
 import { findTensors, folderOf, type StoredTensors } from "./safetensors.ts";
 import type { SentenceLayout } from "./sentence-transformers.ts";
 import type { ExportedOutput } from "./session.ts";
+import { addTokenHeads, findTokenHeads, type TokenHeads } from "./token-heads.ts";
 
 /** A graph with the weights of a checkpoint. */
 export interface BuiltGraph {
@@ -18,6 +19,7 @@ export interface BuiltGraph {
 /** A graph from tokens to vectors, `[rows, width]`, not scaled to length 1 where that would be the last module. */
 export interface SentenceGraph extends BuiltGraph {
   readonly width: number;
+  readonly heads: TokenHeads;
 }
 
 /** Builds the graph of an encoder with what comes after it. Throws `model_unavailable` where weights don't fit. */
@@ -32,9 +34,9 @@ export async function buildSentenceGraph(
   const tokens = tokenInputs(graph);
   const hidden = encoder.build(graph, graph.weights(tensors, ""), tokens);
   const states = { hidden, hiddenSize: encoder.hiddenSize, tokens };
-  const { vector, width, stored } = await addModules(graph, checkpoint, layout, states);
+  const { vector, width, stored, heads } = await addModules(graph, checkpoint, layout, states);
   graph.output("vectors", vector, ["rows", width]);
-  return { ...(await builtGraph(graph, folder, [tensors, ...stored])), width };
+  return { ...(await builtGraph(graph, folder, [tensors, ...stored])), width, heads };
 }
 
 /**
@@ -54,11 +56,13 @@ export async function buildGraphAfterExport(
   const states = () => ({ hidden: graph.gather(input, tokens.packed), hiddenSize, tokens });
   const made =
     kind === "vectors"
-      ? { vector: input, width: hiddenSize, stored: [] }
+      ? { vector: input, width: hiddenSize, stored: [], heads: noHeads }
       : await addModules(graph, checkpoint, layout, states());
   graph.output("vectors", made.vector, ["rows", made.width]);
-  return { ...(await builtGraph(graph, folder, made.stored)), width: made.width };
+  return { ...(await builtGraph(graph, folder, made.stored)), width: made.width, heads: made.heads };
 }
+
+const noHeads: TokenHeads = { sparse: undefined, multivector: undefined, multivectorWidth: undefined };
 
 /** The hidden states of packed tokens. */
 interface HiddenStates {
@@ -73,11 +77,18 @@ async function addModules(
   checkpoint: Checkpoint,
   layout: SentenceLayout,
   { hidden, hiddenSize, tokens }: HiddenStates,
-): Promise<{ readonly vector: Value; readonly width: number; readonly stored: readonly StoredTensors[] }> {
+): Promise<{
+  readonly vector: Value;
+  readonly width: number;
+  readonly heads: TokenHeads;
+  readonly stored: readonly StoredTensors[];
+}> {
   const pooled = layout.pooling.map((mode) => pool(graph, mode, hidden, tokens.padded));
   let vector = pooled.length === 1 && pooled[0] !== undefined ? pooled[0] : graph.concat(pooled, 1);
   let width = hiddenSize * pooled.length;
-  const all: StoredTensors[] = [];
+  const heads = await findTokenHeads(checkpoint);
+  addTokenHeads(graph, heads, hidden, hiddenSize);
+  const all: StoredTensors[] = [heads.sparse, heads.multivector].filter((part) => part !== undefined);
   for (const [index, module] of layout.modules.entries()) {
     if (module.type === "normalize") {
       // The last one is the caller's: it may want fewer dimensions.
@@ -94,7 +105,7 @@ async function addModules(
     width = outputs;
     all.push(stored);
   }
-  return { vector, width, stored: all };
+  return { vector, width, stored: all, heads };
 }
 
 /** What every graph takes. */

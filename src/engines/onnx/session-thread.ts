@@ -36,7 +36,10 @@ const before = exported && { ...exported, session: await open(exported.model, ex
 const session = await open(model, folder);
 port.on("message", (request: SessionRequest) => {
   void run(request).then(
-    (vectors) => reply({ vectors }, [vectors.buffer]),
+    ([vectors, ...more]) => {
+      if (vectors === undefined) return reply({ error: "the graph has no output" }, []);
+      reply({ vectors, more }, [vectors.buffer, ...more.map(({ buffer }) => buffer)]);
+    },
     (error: unknown) => reply({ error: error instanceof Error ? error.message : String(error) }, []),
   );
 });
@@ -46,7 +49,7 @@ function reply(message: SessionReply, transfer: readonly ArrayBuffer[]): void {
   port?.postMessage(message, transfer);
 }
 
-async function run({ ids, lengths, firsts }: SessionRequest): Promise<Float32Array<ArrayBuffer>> {
+async function run({ ids, lengths, firsts, more = [] }: SessionRequest): Promise<Float32Array<ArrayBuffer>[]> {
   const batch = packBatch(ids, lengths, positions);
   const tokens = ids.length;
   const rows = lengths.length;
@@ -63,10 +66,16 @@ async function run({ ids, lengths, firsts }: SessionRequest): Promise<Float32Arr
     feeds[`pooling_${mode}`] = new Tensor("float32", poolingWeights(mode, lengths, tokens), [rows, tokens]);
   }
   if (before !== undefined) feeds.hidden = await runExported(before, batch);
-  const { vectors } = await session.run(feeds);
-  if (vectors === undefined) throw new Error("the graph has no output");
-  // A copy, whose memory is the other thread's from then on.
-  return Float32Array.from((await vectors.getData()) as Float32Array);
+  const names = ["vectors", ...more];
+  const found = await session.run(feeds, names);
+  return Promise.all(
+    names.map(async (name) => {
+      const tensor = found[name];
+      if (tensor === undefined) throw new Error(`the graph has no output ${name}`);
+      // A copy, whose memory is the other thread's from then on.
+      return Float32Array.from((await tensor.getData()) as Float32Array);
+    }),
+  );
 }
 
 /** What an export makes of a batch: `[rows * longest, width]`, or of vectors `[rows, width]`. */

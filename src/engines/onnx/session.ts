@@ -46,17 +46,21 @@ export interface SessionRequest {
   readonly lengths: Int32Array<ArrayBuffer>;
   /** How many tokens of each row are of the first type; absent where the graph knows no types. */
   readonly firsts?: Int32Array<ArrayBuffer> | undefined;
+  /** Outputs of the graph beside `vectors` that are wanted, by name. */
+  readonly more?: readonly string[];
 }
 
 export type SessionReply =
   | { readonly ready: true }
-  | { readonly vectors: Float32Array<ArrayBuffer> }
+  | { readonly vectors: Float32Array<ArrayBuffer>; readonly more: readonly Float32Array<ArrayBuffer>[] }
   | { readonly error: string };
 
 /** An ONNX Runtime session on a thread of its own. */
 export interface Session extends AsyncDisposable {
   /** The vectors of a batch, row by row. One run at a time; it can't be stopped. Throws where the runtime does. */
   run(request: SessionRequest): Promise<Float32Array<ArrayBuffer>>;
+  /** Likewise, with the outputs of `more`, in its order. */
+  runMore(request: SessionRequest): Promise<Extract<SessionReply, { vectors: unknown }>>;
 }
 
 const entry = new URL(`./session-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
@@ -80,14 +84,17 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   thread.on("error", (error) => {
     throw error;
   });
+  async function runMore(request: SessionRequest) {
+    const replied = nextReply(thread);
+    thread.postMessage(request, [request.ids.buffer, request.lengths.buffer]);
+    const reply = await replied;
+    if ("vectors" in reply) return reply;
+    throw new Error(`ONNX Runtime: ${"error" in reply ? reply.error : "no answer"}`);
+  }
+
   return {
-    async run(request) {
-      const replied = nextReply(thread);
-      thread.postMessage(request, [request.ids.buffer, request.lengths.buffer]);
-      const reply = await replied;
-      if ("vectors" in reply) return reply.vectors;
-      throw new Error(`ONNX Runtime: ${"error" in reply ? reply.error : "no answer"}`);
-    },
+    run: async (request) => (await runMore(request)).vectors,
+    runMore,
     async [Symbol.asyncDispose]() {
       await thread.terminate();
     },
