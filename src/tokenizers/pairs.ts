@@ -32,6 +32,9 @@ export function pairTemplateOf(
     add_special_tokens: true,
     return_token_type_ids: true,
   });
+  const typed = hasTypes(model, config);
+  // ByteLevel adds nothing; of a pair @huggingface/tokenizers 0.2.0 gives only the first text then.
+  if (ids.length === part.length) return { before: [], between: [], betweenFirst: typed ? 0 : undefined, after: [] };
   const places = [...ids.keys()].filter((at) => part.every((id: number, offset: number) => ids[at + offset] === id));
   const [first, second] = [places.at(0), places.at(-1)];
   if (first === undefined || second === undefined || second < first + part.length) return undefined;
@@ -41,7 +44,7 @@ export function pairTemplateOf(
     before: ids.slice(0, first),
     between,
     betweenFirst:
-      hasTypes(model, config) && types?.[second] === 1
+      typed && (types === undefined || types[second] === 1)
         ? typesBetween.filter((type: number) => type === 0).length
         : undefined,
     after: ids.slice(second + part.length),

@@ -16,8 +16,8 @@ export interface TextTokenizer {
   encode(text: string, limit: number, truncate: "none" | "start" | "end"): Uint32Array;
   /** The id of a token, by what it is in the vocabulary. */
   idOf(token: string): number | undefined;
-  /** Whether the tokens of a pair are of two types. */
-  readonly pairTypes: boolean;
+  /** Whether the tokens of a pair are of two types; undefined where the tokenizer knows no pairs. */
+  readonly pairTypes: boolean | undefined;
   /** The token ids of a text without special tokens, as part of a pair. */
   encodePart(text: string): Uint32Array;
   /**
@@ -78,7 +78,7 @@ export function createTokenizer(model: unknown, config: unknown, lowerCase: bool
       return Uint32Array.from([...before, ...kept, ...after]);
     },
     idOf: (token) => tokenizer.get_vocab(true).get(token),
-    pairTypes: pairs?.betweenFirst !== undefined,
+    pairTypes: pairs && pairs.betweenFirst !== undefined,
     encodePart: (text) => Uint32Array.from(idsOf(text, false)),
     pair(first, second, limit, truncate) {
       if (pairs === undefined) throw new Error("the tokenizer has no template for pairs");

@@ -3,7 +3,7 @@ import type { PairEngine } from "../pair-engine.ts";
 import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { openCausalReranker, readCausalReranker } from "./causal-reranker.ts";
-import { type Checkpoint, inFolder, openCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { readCrossEncoder } from "./cross-encoder.ts";
 import { contextOf, type OnnxEngineOptions } from "./onnx-engine.ts";
 import { buildPairGraph } from "./pair-graph.ts";
@@ -28,6 +28,7 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
   const contextLength = contextOf(options, Math.min(maxTokens ?? ownMaxTokens, encoder.maxPositions));
   const { threads = availableParallelism() } = options;
   const typed = tokenizer.pairTypes;
+  if (typed === undefined) throw unusable("tokenizer.json has no template for pairs");
   const graph = await buildPairGraph(checkpoint, folder, encoder, labels, typed);
   const session = await openSession({
     model: graph.model,

@@ -33,7 +33,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-describe.each(["bert", "distilbert", "qwen3-classifier", "xlm-roberta"])("%s", (name) => {
+describe.each(["bert", "distilbert", "xlm-roberta", "qwen3-classifier", "mpnet", "modernbert"])("%s", (name) => {
   const reference = JSON.parse(readFileSync(join(fixtures, name, "reference.json"), "utf8")) as Reference;
 
   it("makes the ids and scores of sentence-transformers' CrossEncoder", async () => {
@@ -99,6 +99,15 @@ function change(name: string, edit: (json: Record<string, unknown>) => unknown):
   rmSync(path);
   writeFileSync(path, JSON.stringify(edit(json)));
 }
+
+it("joins both texts where the tokenizer's post-processor adds nothing", async () => {
+  linkReranker(join(folder, "model"), "bert");
+  change("tokenizer.json", (json) => ({ ...json, post_processor: { type: "ByteLevel", trim_offsets: true } }));
+  engine = await openOnnxPairEngine({ path: join(folder, "model"), threads: 1 });
+  // What tokenizers 0.23.3 makes of it, with the types 0, 0, 1, 1, 1.
+  const pair = tokensOf(engine, ["hello world", "the dog"], "end");
+  expect(pair).toEqual({ tokens: Uint32Array.of(363, 365, 311, 340, 232), first: 2, length: 5 });
+});
 
 const logit = 1.25;
 
@@ -169,6 +178,15 @@ it.each<[string, string, (json: Record<string, unknown>) => unknown, string]>([
     "config_sentence_transformers.json",
     (json) => ({ ...json, activation_fn: "torch.nn.modules.activation.Mish" }),
     "activation_fn Mish is not supported",
+  ],
+  [
+    "a tokenizer without pairs",
+    "tokenizer.json",
+    ({ post_processor, ...json }) => {
+      const processor = post_processor as { single: unknown };
+      return { ...json, post_processor: { ...processor, pair: processor.single } };
+    },
+    "tokenizer.json has no template for pairs",
   ],
   [
     "a prompt",

@@ -1,7 +1,7 @@
-import { unusable } from "../checkpoint.ts";
+import { type Fields, unusable } from "../checkpoint.ts";
 import type { GraphBuilder, Value, Weights } from "../graph-builder.ts";
 import { prefixOf } from "./bert.ts";
-import { type Architecture, bounds } from "./encoder.ts";
+import { type Architecture, bounds, type Classifier } from "./encoder.ts";
 import { readKinds, windowBias } from "./layer-kinds.ts";
 import { frequenciesOf, readRope } from "./rotary.ts";
 
@@ -46,6 +46,7 @@ export const modernbert: Architecture = (config) => {
     vocabularySize,
     maxPositions,
     positions: { first: 0 },
+    classifier: classifierOf(config, hiddenSize, biased.norm, epsilon),
     build(graph, weights, tokens) {
       const at = prefixOf(weights, "model.", "embeddings.tok_embeddings.weight");
       const linear = (x: Value, name: string, inputs: number, outputs: number, withBias: boolean) => {
@@ -94,6 +95,27 @@ export const modernbert: Architecture = (config) => {
     },
   };
 };
+
+/** The head of gte-reranker-modernbert: a Linear, an activation and a norm before the last Linear. */
+function classifierOf(config: Fields, hiddenSize: number, normBias: boolean, epsilon: number): Classifier {
+  const pooling = config.text("classifier_pooling", "cls");
+  const activation = config.text("classifier_activation", "gelu");
+  const biased = config.flag("classifier_bias", false);
+  if (pooling !== "cls" && pooling !== "mean") {
+    throw unusable(`config.json: classifier_pooling ${pooling.slice(0, 100)} is neither cls nor mean`);
+  }
+  return {
+    pooling,
+    build(graph, weights, pooled, labels) {
+      const denseBias = biased ? weights.weight("head.dense.bias", [hiddenSize]) : undefined;
+      const dense = graph.linear(pooled, weights.weight("head.dense.weight", [hiddenSize, hiddenSize]), denseBias);
+      const active = graph.activation(dense, activation);
+      const normed = normOf(graph, weights, active, "head.norm", hiddenSize, normBias, epsilon);
+      const weight = weights.weight("classifier.weight", [labels, hiddenSize]);
+      return graph.linear(normed, weight, weights.weight("classifier.bias", [labels]));
+    },
+  };
+}
 
 function normOf(
   graph: GraphBuilder,

@@ -1,6 +1,6 @@
 import { unusable } from "../checkpoint.ts";
 import { prefixOf } from "./bert.ts";
-import { type Architecture, bounds, norm, postNormLayer } from "./encoder.ts";
+import { type Architecture, bounds, denseClassifier, norm, postNormLayer } from "./encoder.ts";
 
 /** transformers, modeling_mpnet.py: the padding token's id is a constant there, and so are the buckets. */
 const padding = 1;
@@ -29,6 +29,7 @@ export const mpnet: Architecture = (config) => {
     vocabularySize,
     maxPositions: rows - padding - 1,
     positions: { first: padding + 1, skipped: padding },
+    classifier: denseClassifier("classifier.dense", "tanh", "classifier.out_proj", hiddenSize),
     build(graph, weights, tokens) {
       const at = prefixOf(weights, "mpnet.", "embeddings.word_embeddings.weight");
       const embeddings = `${at}embeddings.`;

@@ -16,7 +16,7 @@ import shutil
 import sys
 
 import torch
-from make import CONTEXT, HIDDEN, OUT, qwen_bpe, randomize, texts, unigram, word_piece
+from make import CONTEXT, HIDDEN, OUT, byte_bpe, qwen_bpe, randomize, texts, unigram, word_piece
 from sentence_transformers import CrossEncoder
 from transformers import (
     AutoTokenizer,
@@ -24,6 +24,10 @@ from transformers import (
     BertForSequenceClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    MPNetConfig,
+    MPNetForSequenceClassification,
     Qwen3Config,
     Qwen3ForSequenceClassification,
     XLMRobertaConfig,
@@ -66,6 +70,16 @@ def checkpoints(folder):
     shape = Qwen3Config(vocab_size=len(tokens), max_position_embeddings=CONTEXT, num_key_value_heads=2, head_dim=8,
                         num_labels=1, pad_token_id=tokens.pad_token_id, **common)
     yield "qwen3-classifier", Qwen3ForSequenceClassification(shape).to(torch.bfloat16), tokens, {}, False
+    tokens = word_piece("<pad>", "[UNK]", "<s>", "</s>", "<mask>")
+    shape = MPNetConfig(vocab_size=len(tokens), max_position_embeddings=CONTEXT + 2, num_labels=1, **common)
+    yield "mpnet", MPNetForSequenceClassification(shape), tokens, {}, True
+    tokens = byte_bpe()
+    # As gte-reranker-modernbert-base, whose classifier reads the mean of the tokens.
+    shape = ModernBertConfig(vocab_size=len(tokens), max_position_embeddings=CONTEXT, num_hidden_layers=4,
+                             num_attention_heads=2, hidden_size=HIDDEN, intermediate_size=24, local_attention=8,
+                             pad_token_id=3, cls_token_id=1, sep_token_id=2, bos_token_id=1, eos_token_id=2,
+                             classifier_pooling="mean", num_labels=1)
+    yield "modernbert", ModernBertForSequenceClassification(shape).to(torch.bfloat16), tokens, {}, False
 
 
 def main():
