@@ -137,8 +137,12 @@ export async function openCausalReranker(
         const message = `${limit} tokens of a pair are not more than the ${around} of the model's template`;
         throw new LoquiError("invalid_request", message);
       }
-      const body = cutBody(query, document, truncate, limit - around);
-      const tokens = Uint32Array.from([...prefix, ...body, ...suffix]);
+      const [asked, read] = cutBody(query, document, truncate, limit - around);
+      const tokens = new Uint32Array(around + asked.length + read.length);
+      tokens.set(prefix);
+      tokens.set(asked, prefix.length);
+      tokens.set(read, prefix.length + asked.length);
+      tokens.set(suffix, tokens.length - suffix.length);
       return { tokens, first: tokens.length, length: tokens.length };
     },
     async score(pairs) {
@@ -168,10 +172,15 @@ function classifierOf(encoder: Encoder & { readonly modelType: string }, ids: re
   };
 }
 
-function cutBody(query: Uint32Array, document: Uint32Array, truncate: Truncation, room: number): number[] {
-  const whole = [...query, ...document];
-  if (truncate === "none" || whole.length <= room) return whole;
-  if (truncate === "end") return whole.slice(0, room);
-  const kept = query.slice(Math.max(query.length - room, 0));
-  return [...kept, ...document.slice(document.length - (room - kept.length))];
+/** What is left of both texts where `room` tokens are to be kept. */
+function cutBody(
+  query: Uint32Array,
+  document: Uint32Array,
+  truncate: Truncation,
+  room: number,
+): readonly [Uint32Array, Uint32Array] {
+  if (truncate === "none" || query.length + document.length <= room) return [query, document];
+  const asked = truncate === "end" ? query.subarray(0, room) : query.subarray(Math.max(query.length - room, 0));
+  const left = room - asked.length;
+  return [asked, truncate === "end" ? document.subarray(0, left) : document.subarray(document.length - left)];
 }
