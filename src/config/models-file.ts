@@ -126,10 +126,11 @@ export const modelSchema = z
     preload: z.boolean().default(false),
   })
   .refine(
-    ({ type, engine, source }) => source.file === undefined || (engine === "onnxruntime" && type === "embedding"),
+    ({ type, engine, source }) =>
+      source.file === undefined || (engine === "onnxruntime" && (type === "embedding" || type === "rerank")),
     {
       path: ["source", "file"],
-      message: "is for models of type embedding with the engine onnxruntime",
+      message: "is for models of type embedding or rerank with the engine onnxruntime",
     },
   );
 

@@ -49,9 +49,9 @@ const runtimes: Readonly<Record<string, Runtime>> = {
       const { openOnnxEngine } = await import("../engines/onnx/onnx-engine.ts");
       return openOnnxEngine({ path, file, contextLength, threads, pooling });
     },
-    async openPairs({ path, contextLength, threads }) {
+    async openPairs({ path, file, contextLength, threads }) {
       const { openOnnxPairEngine } = await import("../engines/onnx/onnx-pair-engine.ts");
-      return openOnnxPairEngine({ path, contextLength, threads });
+      return openOnnxPairEngine({ path, file, contextLength, threads });
     },
     environment: async () => ({}),
   },

@@ -142,8 +142,8 @@ describe("settings", () => {
       /models\[0\]\.source\.file: is the name of an \.onnx file inside the folder/,
     ],
     [
-      "models:\n  - {id: a, type: rerank, engine: onnxruntime, source: {path: a, file: b.onnx}}\n",
-      /models\[0\]\.source\.file: is for models of type embedding with the engine onnxruntime/,
+      "models:\n  - {id: a, type: rerank, engine: llama.cpp, source: {path: a, file: b.onnx}}\n",
+      /models\[0\]\.source\.file: is for models of type embedding or rerank with the engine onnxruntime/,
     ],
     [`models:\n${entry("a")}${entry("a")}`, /the id a stands twice/],
     [`models:\n${entry("a", ", aliases: [acme/one]")}`, /acme\/one names both acme\/one and a/],

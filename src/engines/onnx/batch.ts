@@ -62,12 +62,27 @@ export function packRows(rows: readonly Uint32Array[]): Pick<SessionRequest, "id
   return { ids, lengths };
 }
 
-/** An input of an exported graph, `[rows, longest]`; the types of tokens are 0, those of texts that stand alone. */
-export function paddedInput(batch: PackedBatch, name: ExportedInput["name"], padding: number): Int32Array {
+/** An input of an exported graph, `[rows, longest]`. Without `types`, packed, all tokens are of type 0. */
+export function paddedInput(
+  batch: PackedBatch,
+  name: ExportedInput["name"],
+  padding: number,
+  types?: Int32Array,
+): Int32Array {
   const input = new Int32Array(batch.padded.length).fill(name === "input_ids" ? padding : 0);
-  if (name === "token_type_ids") return input;
-  for (const [token, place] of batch.packed.entries()) {
-    input[place] = name === "attention_mask" ? 1 : ((name === "input_ids" ? batch.ids : batch.positions)[token] ?? 0);
-  }
+  const packed = {
+    input_ids: batch.ids,
+    position_ids: batch.positions,
+    token_type_ids: types,
+    attention_mask: undefined,
+  };
+  const values = packed[name];
+  if (values === undefined) return name === "attention_mask" ? maskOf(batch, input) : input;
+  for (const [token, place] of batch.packed.entries()) input[place] = values[token] ?? 0;
   return input;
+}
+
+function maskOf({ packed }: PackedBatch, mask: Int32Array): Int32Array {
+  for (const place of packed) mask[place] = 1;
+  return mask;
 }

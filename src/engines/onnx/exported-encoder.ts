@@ -20,6 +20,14 @@ const outputTypes: Readonly<Record<number, "float" | "float16">> = { 1: "float",
 /** What exports call hidden states, of which the repository says how they become a vector, and the vector itself. */
 const hiddenNames = ["last_hidden_state", "token_embeddings"];
 const vectorName = "sentence_embedding";
+/** What exports call the output of a sequence classifier. */
+const logitsName = "logits";
+
+/** Outputs by their names and the number of their axes, the first that is there is taken. */
+const outputsFor = {
+  vectors: [...hiddenNames.map((name) => [name, 3] as const), [vectorName, 2] as const],
+  logits: [[logitsName, 2] as const],
+};
 
 /**
  * The export that a repository has in place of weights, by its name in it;
@@ -37,9 +45,14 @@ export async function findExport(checkpoint: Checkpoint, folder: string): Promis
 /**
  * Reads an export, of any architecture: its inputs are known by their names, and
  * of `config.json` only sizes are read. Throws `model_unavailable` for a file that
- * isn't one, or is no encoder of texts.
+ * isn't one, or doesn't make what is wanted of it.
  */
-export async function readExport(checkpoint: Checkpoint, name: string, config: unknown): Promise<ExportedEncoder> {
+export async function readExport(
+  checkpoint: Checkpoint,
+  name: string,
+  config: unknown,
+  wanted: keyof typeof outputsFor = "vectors",
+): Promise<ExportedEncoder> {
   const fields = fieldsOf("config.json", config);
   const modelType = fields.text("model_type");
   const file = await readModelFile(checkpoint, name);
@@ -47,8 +60,8 @@ export async function readExport(checkpoint: Checkpoint, name: string, config: u
   for (const needed of ["input_ids", "attention_mask"] as const) {
     if (!inputs.some((input) => input.name === needed)) throw unusable(`${name} has no input ${needed}`);
   }
-  const output = outputOf(name, file.outputs);
-  const isHidden = output.name !== vectorName;
+  const output = outputOf(name, file.outputs, outputsFor[wanted]);
+  const isHidden = hiddenNames.includes(output.name);
   const width = output.shape?.at(-1) ?? (isHidden ? fields.whole("hidden_size", 1, bounds.size) : undefined);
   if (width === undefined || width < 1 || width > bounds.size) {
     throw unusable(`${name}: the output ${output.name} doesn't have from 1 to ${bounds.size} dimensions`);
@@ -89,8 +102,12 @@ function inputOf(file: string, { name, elementType }: TensorInfo): ExportedInput
   }
 }
 
-function outputOf(file: string, outputs: readonly TensorInfo[]) {
-  for (const [name, rank] of [...hiddenNames.map((name) => [name, 3] as const), [vectorName, 2] as const]) {
+function outputOf(
+  file: string,
+  outputs: readonly TensorInfo[],
+  wanted: readonly (readonly [name: string, axes: number])[],
+) {
+  for (const [name, rank] of wanted) {
     const found = outputs.find((output) => output.name === name);
     if (found === undefined) continue;
     const type = outputTypes[found.elementType];
@@ -101,7 +118,7 @@ function outputOf(file: string, outputs: readonly TensorInfo[]) {
     return { ...found, type };
   }
   const names = outputs.map((output) => output.name.slice(0, 100)).slice(0, 10);
-  throw unusable(`${file} has the outputs ${names.join(", ")}, but none of ${[...hiddenNames, vectorName].join(", ")}`);
+  throw unusable(`${file} has the outputs ${names.join(", ")}, but none of ${wanted.map(([name]) => name).join(", ")}`);
 }
 
 /** Of a known architecture its own; others count from 0. */

@@ -5,44 +5,53 @@ import { packRows } from "./batch.ts";
 import { openCausalReranker, readCausalReranker } from "./causal-reranker.ts";
 import { type Checkpoint, inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { readCrossEncoder } from "./cross-encoder.ts";
+import { findExport, readExport } from "./exported-encoder.ts";
 import { contextOf, type OnnxEngineOptions } from "./onnx-engine.ts";
-import { buildPairGraph } from "./pair-graph.ts";
+import { buildGraphAfterLogits, buildPairGraph } from "./pair-graph.ts";
 import { openSession } from "./session.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
 /**
  * Loads a reranker that reads both texts of a pair at once: a sequence classifier,
- * or a language model that is asked. As {@link openOnnxEngine} it needs no export.
+ * or a language model that is asked. As {@link openOnnxEngine} it needs no export,
+ * and runs one of a classifier where there is one only, or it is chosen.
  * Throws `model_unavailable`.
  */
 export async function openOnnxPairEngine(options: OnnxEngineOptions): Promise<PairEngine> {
   const checkpoint = openCheckpoint(options.path);
-  const causal = await readCausalReranker(checkpoint);
+  const causal = options.file === undefined ? await readCausalReranker(checkpoint) : undefined;
   return causal === undefined ? openCrossEncoder(checkpoint, options) : openCausalReranker(checkpoint, causal, options);
 }
 
 async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptions): Promise<PairEngine> {
   const { folder, labels, activation, maxTokens, lowerCase } = await readCrossEncoder(checkpoint);
-  const encoder = encoderOf(await checkpoint.json(inFolder(folder, "config.json")));
+  const config = await checkpoint.json(inFolder(folder, "config.json"));
+  const file = options.file ?? (await findExport(checkpoint, folder));
+  const exported = file === undefined ? undefined : await readExport(checkpoint, file, config, "logits");
+  const encoder = exported ?? encoderOf(config);
   const { tokenizer, maxTokens: ownMaxTokens } = await readTokenizer(checkpoint, folder, lowerCase, encoder);
   const contextLength = contextOf(options, Math.min(maxTokens ?? ownMaxTokens, encoder.maxPositions));
   const { threads = availableParallelism() } = options;
   const typed = tokenizer.pairTypes;
   if (typed === undefined) throw unusable("tokenizer.json has no template for pairs");
-  const graph = await buildPairGraph(checkpoint, folder, encoder, labels, typed);
+  const graph =
+    exported === undefined
+      ? await buildPairGraph(checkpoint, folder, encoderOf(config), labels, typed)
+      : await buildGraphAfterLogits(exported.graph.output, labels, options.path);
   const session = await openSession({
     model: graph.model,
     folder: graph.folder,
     threads,
     positions: encoder.positions,
     pooling: graph.pooling,
+    exported: exported?.graph,
   });
   return {
     info: {
       architecture: encoder.modelType,
-      parameters: graph.parameters,
+      parameters: graph.parameters + (exported?.parameters ?? 0),
       vocabularySize: encoder.vocabularySize,
-      sizeBytes: graph.weightBytes,
+      sizeBytes: graph.weightBytes + (exported?.weightBytes ?? 0),
       threads,
     },
     contextLength,

@@ -4,6 +4,7 @@ import { createGraphBuilder } from "./graph-builder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { findTensors, folderOf } from "./safetensors.ts";
 import { type BuiltGraph, builtGraph, pool, tokenInputs } from "./sentence-graph.ts";
+import type { ExportedOutput } from "./session.ts";
 
 /** A graph from the tokens of pairs to their logits, `[rows, labels]`. */
 export interface PairGraph extends BuiltGraph {
@@ -33,4 +34,18 @@ export async function buildPairGraph(
   const pooled = pool(graph, classifier.pooling, hidden, tokens.padded);
   graph.output("vectors", classifier.build(graph, weights, pooled, labels), ["rows", labels]);
   return { ...(await builtGraph(graph, folderOf(tensors), [tensors])), pooling: [classifier.pooling] };
+}
+
+/** Builds the graph after an exported classifier, whose logits are taken as they are. `folder` is any that exists. */
+export async function buildGraphAfterLogits(
+  { name, type, width }: ExportedOutput,
+  labels: number,
+  folder: string,
+): Promise<PairGraph> {
+  if (width !== labels) throw unusable(`the output ${name} has ${width} labels, config.json has ${labels}`);
+  const graph = createGraphBuilder();
+  tokenInputs(graph);
+  const logits = graph.toFloat(graph.input("hidden", type, ["rows", labels]));
+  graph.output("vectors", logits, ["rows", labels]);
+  return { ...(await builtGraph(graph, folder, [])), pooling: [] };
 }

@@ -60,12 +60,13 @@ async function run({ ids, lengths, firsts, more = [] }: SessionRequest): Promise
     padded: ints(batch.padded, rows, batch.longest),
     packed: ints(batch.packed, tokens),
     lengths: ints(batch.lengths, rows),
-    ...(firsts !== undefined && { types: ints(tokenTypes(lengths, firsts, tokens), tokens) }),
   };
+  const types = firsts && tokenTypes(lengths, firsts, tokens);
+  if (types !== undefined && before === undefined) feeds.types = ints(types, tokens);
   for (const mode of weighted) {
     feeds[`pooling_${mode}`] = new Tensor("float32", poolingWeights(mode, lengths, tokens), [rows, tokens]);
   }
-  if (before !== undefined) feeds.hidden = await runExported(before, batch);
+  if (before !== undefined) feeds.hidden = await runExported(before, batch, types);
   const names = ["vectors", ...more];
   const found = await session.run(feeds, names);
   return Promise.all(
@@ -82,11 +83,12 @@ async function run({ ids, lengths, firsts, more = [] }: SessionRequest): Promise
 async function runExported(
   { session: first, inputs, output, padding }: ExportedGraph & { readonly session: InferenceSession },
   batch: PackedBatch,
+  types: Int32Array | undefined,
 ): Promise<Tensor> {
   const rows = batch.lengths.length;
   const feeds: Record<string, Tensor> = {};
   for (const { name, type } of inputs) {
-    const data = paddedInput(batch, name, padding);
+    const data = paddedInput(batch, name, padding, types);
     const shape = [rows, batch.longest];
     feeds[name] =
       type === "int32" ? new Tensor(type, data, shape) : new Tensor(type, BigInt64Array.from(data, BigInt), shape);

@@ -5,7 +5,8 @@ import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { encodeModel, type Graph } from "../../../src/engines/onnx/model-proto.ts";
 import { openOnnxEngine } from "../../../src/engines/onnx/onnx-engine.ts";
-import { linkCheckpoint, onnxFixtures } from "../../support/onnx-models.ts";
+import { openOnnxPairEngine } from "../../../src/engines/onnx/onnx-pair-engine.ts";
+import { linkCheckpoint, linkReranker, onnxFixtures, rerankerFixtures } from "../../support/onnx-models.ts";
 
 const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
 
@@ -57,6 +58,50 @@ it.each([
     0,
   );
   expect(furthest).toBeLessThan(1e-4);
+});
+
+describe("a reranker", () => {
+  beforeEach(() => {
+    linkReranker(model, "bert");
+    mkdirSync(join(model, "onnx"));
+    symlinkSync(join(onnxFixtures, "exports/rerankers/bert/model.onnx"), join(model, "onnx", "model.onnx"));
+  });
+
+  it("scores by an export as sentence-transformers does, the types of tokens too", async () => {
+    rmSync(join(model, "model.safetensors"));
+    await using engine = await openOnnxPairEngine({ path: model, threads: 1 });
+    const pairs = JSON.parse(readFileSync(join(rerankerFixtures, "pairs.json"), "utf8")) as [string, string][];
+    const { ids, raw } = JSON.parse(readFileSync(join(rerankerFixtures, "bert", "reference.json"), "utf8"));
+    const rows = pairs.map(([first, second]) =>
+      engine.pair(engine.tokenizeQuery(first), engine.tokenizeDocument(second).tokens, "end"),
+    );
+    expect(rows.map(({ tokens }) => [...tokens])).toEqual(ids);
+    const scores = [...(await engine.score(rows.slice(0, 100))), ...(await engine.score(rows.slice(100)))];
+    expect(scores.length).toBe(raw.length);
+    for (const [at, score] of scores.entries()) expect(Math.abs(score - raw[at])).toBeLessThan(1e-4);
+    expect(engine.info.sizeBytes).toBe(readFileSync(join(model, "onnx", "model.onnx")).length);
+  });
+
+  it("runs the export that is chosen, and refuses one without logits or with other labels", async () => {
+    {
+      await using chosen = await openOnnxPairEngine({ path: model, file: "onnx/model.onnx", threads: 1 });
+      expect(chosen.info.sizeBytes).toBe(readFileSync(join(model, "onnx", "model.onnx")).length);
+    }
+    symlinkSync(join(onnxFixtures, "exports/mpnet/model.onnx"), join(model, "onnx", "encoder.onnx"));
+    await expect(openOnnxPairEngine({ path: model, file: "onnx/encoder.onnx" })).rejects.toThrow(
+      "has the outputs sentence_embedding, but none of logits",
+    );
+    rmSync(join(model, "modules.json"));
+    await expect(openOnnxEngine({ path: model, file: "onnx/model.onnx" })).rejects.toThrow(
+      "has the outputs logits, but none of last_hidden_state",
+    );
+    const config = JSON.parse(readFileSync(join(model, "config.json"), "utf8"));
+    rmSync(join(model, "config.json"));
+    writeFileSync(join(model, "config.json"), JSON.stringify({ ...config, id2label: { 0: "a", 1: "b" } }));
+    await expect(openOnnxPairEngine({ path: model, file: "onnx/model.onnx" })).rejects.toThrow(
+      "the output logits has 1 labels, config.json has 2",
+    );
+  });
 });
 
 it("weights come before an export, a chosen export before them", async () => {

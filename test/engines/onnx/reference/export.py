@@ -6,7 +6,8 @@ onnx 1.23.2 besides:
     python test/engines/onnx/reference/export.py
 
 It writes test/engines/onnx/fixtures/exports/NAME/. The vectors that have to come
-out are those of the checkpoint's own reference.json, layout `mean`.
+out are those of the checkpoint's own reference.json, layout `mean`; of a reranker
+the scores.
 """
 
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import onnx
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForSequenceClassification
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 OUT = FIXTURES / "exports"
@@ -57,8 +58,21 @@ class MPNet(torch.nn.Module):
         return (hidden * mask).sum(1) / mask.sum(1)
 
 
-def export(name, module, output, dtype=torch.int64):
-    model = AutoModel.from_pretrained(FIXTURES / name, dtype=torch.float32).eval()
+class Reranker(torch.nn.Module):
+    """A classifier with the inputs that Optimum gives it."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids, attention_mask, token_type_ids):
+        return self.model(
+            input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+        ).logits
+
+
+def export(name, module, output, dtype=torch.int64, of=AutoModel):
+    model = of.from_pretrained(FIXTURES / name, dtype=torch.float32).eval()
     wrapped = module(model).eval()
     code = module.forward.__code__
     names = list(code.co_varnames[1 : code.co_argcount])
@@ -70,7 +84,7 @@ def export(name, module, output, dtype=torch.int64):
         "position_ids": torch.arange(5, dtype=dtype).repeat(2, 1),
     }
     axes = {key: {0: "batch_size", 1: "sequence_length"} for key in (*names, output)}
-    if output == "sentence_embedding":
+    if output in ("sentence_embedding", "logits"):
         axes[output] = {0: "batch_size"}
     folder = OUT / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -90,6 +104,7 @@ def main():
         size_threshold=256,
     )
     export("mpnet", MPNet, "sentence_embedding")
+    export("rerankers/bert", Reranker, "logits", of=AutoModelForSequenceClassification)
 
 
 main()
