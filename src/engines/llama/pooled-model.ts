@@ -12,7 +12,7 @@ export interface PooledOptions {
   readonly path: string;
   /** Rows of one batch, where the model has a KV cache: it has `contextLength × sequences` cells. */
   readonly sequences: number;
-  /** The longest row, in tokens. Default: as trained, if the outputs of its tokens fit {@link outputBytes}. */
+  /** The longest row, in tokens. Default: as trained, at most 8192 and so many that their outputs fit {@link outputBytes}. */
   readonly contextLength?: number | undefined;
   /** Tokens of a batch of several rows. Default 512. */
   readonly batchSize?: number | undefined;
@@ -46,6 +46,9 @@ export type PooledOutput = { readonly vectors: string | undefined } | "scores";
  * (`llama_context::output_reserve`).
  */
 const outputBytes = 2 ** 30;
+
+/** Tokens of a row where nothing says more: memory for masks grows with their square. */
+const mostByDefault = 8192;
 
 /** LLAMA_MAX_SEQ of llama.cpp, and rows enough for a batch of short texts. */
 const mostSequences = { decoder: 256, encoder: 128 } as const;
@@ -199,12 +202,12 @@ function lanesOf(llama: Llama, threads = Math.min(llama.mathCores, availablePara
   return { contexts, threads: Math.floor(threads / contexts) };
 }
 
-function contextLengthOf({ contextLength }: PooledOptions, model: LlamaModel, logits: number): number {
+function contextLengthOf({ contextLength }: PooledOptions, model: LlamaModel, vocabularySize: number): number {
   const most = model.trainContextLength;
   if (contextLength !== undefined && contextLength > most) {
     throw unfit(`n_ctx ${contextLength} is above the model's maximum ${most}`);
   }
-  return contextLength ?? Math.max(Math.min(most, Math.floor(outputBytes / (4 * logits))), 1);
+  return contextLength ?? Math.max(Math.min(most, mostByDefault, Math.floor(outputBytes / (4 * vocabularySize))), 1);
 }
 
 /** GGML_MAX_N_THREADS of llama.cpp; the others so that nothing overflows there. */
