@@ -2,7 +2,7 @@
  * The tests by clients that are not ours: `npm run test:interop`, or a part of
  * them: `npm run test:interop -- node python go conformance`.
  *
- * Starts one server with scripted models and a reranker, and one with gRPC's
+ * Starts one server with scripted models, a reranker and an embedding model, and one with gRPC's
  * TestService, and runs against them the Python SDKs and grpcio (pytest), Go clients (go test),
  * curl, grpc-js, LangChain, the AI SDK and the tests that hold responses against
  * OpenAI's own schemas (vitest); then connectrpc/conformance, which starts
@@ -17,7 +17,7 @@ import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { stringify } from "yaml";
 import { agentScripts } from "../support/agent-scripts.ts";
-import { linkReranker } from "../support/onnx-models.ts";
+import { linkCheckpoint, linkReranker } from "../support/onnx-models.ts";
 import { usualScripts, writeScripts } from "../support/running-loqui.ts";
 import { spawnLoqui } from "../support/spawned-loqui.ts";
 import { runConformance } from "./conformance/run.ts";
@@ -44,9 +44,10 @@ const scratch = mkdtempSync(join(tmpdir(), "loqui-interop-"));
 const scripts = writeScripts(scratch, { ...usualScripts, ...agentScripts });
 linkReranker(join(scratch, "reranker"), "bert");
 const reranker = { id: "reranker", type: "rerank", engine: "onnxruntime", source: { path: "reranker" } };
+const embedder = linkCheckpoint(join(scratch, "embedder"), "bert", "mean");
 const config = join(scratch, "models.yaml");
 writeFileSync(config, stringify({ models: [reranker] }));
-const server = await spawnLoqui(["--config", config, "--models", [...scripts, reranker.id].join(",")]);
+const server = await spawnLoqui(["--config", config, "--models", [...scripts, reranker.id, embedder].join(",")]);
 const grpc = spawn(process.execPath, [join(here, "grpc/server.ts")], { stdio: ["ignore", "pipe", "inherit"] });
 const [grpcUrl] = (await once(createInterface({ input: grpc.stdout }), "line")) as [string];
 const environment = {

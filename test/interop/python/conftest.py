@@ -17,6 +17,7 @@ HELLO = "Hello, this is a scripted reply \N{WAVING HAND SIGN}."
 SCHEMAS = {
     "/v1/chat/completions": ("CreateChatCompletionResponse", "CreateChatCompletionStreamResponse"),
     "/v1/completions": ("CreateCompletionResponse", "CreateCompletionResponse"),
+    "/v1/embeddings": ("CreateEmbeddingResponse", "CreateEmbeddingResponse"),
     "/v1/models": ("ListModelsResponse", "ListModelsResponse"),
 }
 
