@@ -274,3 +274,8 @@ it("goes on with another worker when the worker dies", async () => {
   expect(new Set(answers.map(({ id }) => id)).size).toBe(2_000);
   expect(answers.filter(({ result }) => result.case !== "values")).toEqual([]);
 });
+
+it("is refused over HTTP/1.1, which answers when all is sent", async () => {
+  const transport = (baseUrl: string) => createConnectTransport({ baseUrl, httpVersion: "1.1" });
+  await expect(embed([text("a")], {}, transport)).rejects.toThrow(/505|HTTP/);
+});

@@ -1,0 +1,108 @@
+import { create, type MessageShape } from "@bufbuild/protobuf";
+import { expect, it } from "vitest";
+import {
+  type StreamEmbeddingsRequest,
+  StreamEmbeddingsRequestSchema,
+  type StreamEmbeddingsResponse,
+  StreamEmbeddingsResponseSchema,
+} from "../../gen/loqui/v1/embedding_pb.ts";
+import type { EmbedItemsRequestSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
+import { LoquiError } from "../../src/errors.ts";
+import type { Gateway } from "../../src/gateway/gateway.ts";
+import type { RequestContext, RequestRecord } from "../../src/request-context.ts";
+import { createEmbeddingStream } from "../../src/services/embedding-stream.ts";
+
+type Group = MessageShape<typeof EmbedItemsRequestSchema>;
+
+/** A gateway that answers an item with a vector of its text's length; `before` may throw before it does. */
+function gatewayThat(before: (text: string, group: readonly string[]) => void) {
+  const groups: string[][] = [];
+  const gateway = {
+    async *call(_: unknown, request: Group, context: RequestContext) {
+      const texts = request.items.map(({ input }) => (input.case === "text" ? input.value : ""));
+      if (texts.length > 0) groups.push(texts);
+      context.record.promptTokens = texts.length;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+      for (const [at, text] of texts.entries()) {
+        before(text, texts);
+        const id = request.items[at]?.id ?? "";
+        const result = { case: "values" as const, value: { values: [text.length] } };
+        yield create(StreamEmbeddingsResponseSchema, { id, result, promptTokens: 1 });
+      }
+    },
+  } as unknown as Gateway;
+  return { gateway, groups };
+}
+
+async function run(gateway: Gateway, texts: readonly string[], signal = new AbortController().signal) {
+  const record = {} as RequestRecord;
+  async function* requests(): AsyncGenerator<StreamEmbeddingsRequest> {
+    yield create(StreamEmbeddingsRequestSchema, { message: { case: "options", value: { model: "m" } } });
+    for (const text of texts) {
+      const item = { id: text, input: { case: "text" as const, value: text } };
+      yield create(StreamEmbeddingsRequestSchema, { message: { case: "item", value: item } });
+    }
+  }
+  const answers: StreamEmbeddingsResponse[] = [];
+  const context = { record, signal } as RequestContext;
+  for await (const answer of createEmbeddingStream(gateway)(requests(), context)) answers.push(answer);
+  return { answers: new Map(answers.map(({ id, result }) => [id, result])), count: answers.length, record };
+}
+
+const texts = Array.from({ length: 100 }, (_, at) => `text ${at}`);
+
+it("sends what has come in groups, and adds up what they took", async () => {
+  const { gateway, groups } = gatewayThat(() => {});
+  const { count, answers, record } = await run(gateway, texts);
+  expect([count, answers.size]).toEqual([100, 100]);
+  expect(groups.flat().sort()).toEqual([...texts].sort());
+  expect(Math.max(...groups.map((group) => group.length))).toBe(32);
+  expect(record).toMatchObject({ promptTokens: 100, completionTokens: 0 });
+});
+
+it.each(["worker_crashed", "internal", "input_quarantined"] as const)(
+  "lets the item that is at fault fail alone (%s)",
+  async (kind) => {
+    const { gateway, groups } = gatewayThat((text) => {
+      if (text === "text 40") throw new LoquiError(kind, "it died");
+    });
+    const { count, answers } = await run(gateway, texts);
+    expect([count, answers.size]).toEqual([100, 100]);
+    for (const [id, result] of answers) expect(result.case, id).toBe(id === "text 40" ? "error" : "values");
+    expect(answers.get("text 40")?.value).toMatchObject({ message: "it died", detail: { kind } });
+    // What had its answer before is not asked again.
+    expect(groups.flat().filter((text) => text === "text 0")).toHaveLength(1);
+  },
+);
+
+it("waits where the queue is full", async () => {
+  let refusals = 3;
+  const { gateway } = gatewayThat(() => {
+    refusals -= 1;
+    if (refusals >= 0) throw new LoquiError("overloaded", "full");
+  });
+  const { answers } = await run(gateway, texts);
+  expect([...answers.values()].map((result) => result.case)).toEqual(texts.map(() => "values"));
+});
+
+it("ends with what is nobody's fault but the call's", async () => {
+  const { gateway } = gatewayThat(() => {
+    throw new LoquiError("model_unavailable", "unloaded");
+  });
+  await expect(run(gateway, texts)).rejects.toMatchObject({ kind: "model_unavailable" });
+});
+
+it("stops waiting for a full queue when it is aborted", async () => {
+  const { gateway } = gatewayThat(() => {
+    throw new LoquiError("overloaded", "full");
+  });
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(new LoquiError("timeout", "late")), 200);
+  await expect(run(gateway, texts, controller.signal)).rejects.toMatchObject({ kind: "timeout" });
+});
+
+it("takes a backend that forgets items for broken, item by item", async () => {
+  const gateway = { async *call() {} } as unknown as Gateway;
+  const { answers } = await run(gateway, ["a", "b"]);
+  expect([...answers.values()].map(({ case: name }) => name)).toEqual(["error", "error"]);
+});
