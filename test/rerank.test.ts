@@ -237,6 +237,11 @@ describe("/v1/rerank", () => {
       { param: "documents[0].title", message: /rank_fields names it: the document is a text$/ },
     ],
     [
+      "members of more than 1 MiB",
+      { documents: [{ text: "a", title: "b", rest: "c".repeat(1 << 20) }], rank_fields: ["title"] },
+      { param: "documents[0].other_members", message: /bytes of text are above the maximum 1048576$/ },
+    ],
+    [
       "an object without a text",
       { documents: [{ title: "b" }] },
       { param: "documents[0].text", message: "documents[0].text is required where rank_fields is not given" },

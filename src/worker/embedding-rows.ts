@@ -1,13 +1,8 @@
-import { setImmediate } from "node:timers/promises";
 import { EmbeddingTruncate } from "../../gen/loqui/v1/embedding_pb.ts";
 import type { TextEngine, Truncation } from "../engines/text-engine.ts";
 import { LoquiError } from "../errors.ts";
 import { checkTokenIds } from "./prompt-tokens.ts";
-
-/** Bytes of one text: tokenizing takes the event loop, this some half a second. */
-const maxTextBytes = 1024 * 1024;
-/** Characters that are tokenized before other calls get their turn. */
-const turnLength = 16 * 1024;
+import { createTextTurns, type TextTurns } from "./text-turns.ts";
 
 /** What there is to embed, and what errors call it: `input`, or `input[3]`. */
 export type Input = { readonly param: string } & (
@@ -16,30 +11,22 @@ export type Input = { readonly param: string } & (
 );
 
 /** Makes an input's tokens. */
-export interface Rows {
+export interface Rows extends Pick<TextTurns, "turn"> {
   /**
    * The tokens of an input, as the model takes them: at least one, at most the
    * context. Throws `invalid_request` and `context_too_long`, which name it.
    */
   of(input: Input): Uint32Array;
-  /**
-   * Lets other calls have their turn, where much text was tokenized since the
-   * last. Throws the signal's reason.
-   */
-  turn(signal: AbortSignal): Promise<void> | undefined;
 }
 
 /** `prompt` stands before each text; token ids are taken as they are. */
 export function createRows(engine: TextEngine, prompt: string, truncate: EmbeddingTruncate): Rows {
   const { contextLength, info } = engine;
   const truncation = truncationOf(truncate);
-  let untilTurn = turnLength;
+  const { take: takeText, turn } = createTextTurns();
 
   function tokenize(text: string, param: string): Uint32Array {
-    const bytes = Buffer.byteLength(text);
-    if (bytes <= maxTextBytes) return engine.tokenize(prompt + text, truncation);
-    const message = `${param}: ${bytes} bytes of text are above the maximum ${maxTextBytes}`;
-    throw new LoquiError("invalid_request", message, { param });
+    return engine.tokenize(prompt + takeText(text, param), truncation);
   }
 
   function take(tokens: readonly number[], param: string): Uint32Array {
@@ -51,7 +38,6 @@ export function createRows(engine: TextEngine, prompt: string, truncate: Embeddi
 
   return {
     of({ text, tokens, param }) {
-      untilTurn -= text?.length ?? 0;
       const row = tokens === undefined ? tokenize(text, param) : take(tokens, param);
       if (row.length === 0) throw new LoquiError("invalid_request", `${param}: there are no tokens in it`, { param });
       if (row.length <= contextLength) return row;
@@ -61,11 +47,7 @@ export function createRows(engine: TextEngine, prompt: string, truncate: Embeddi
         { param, promptTokens: row.length, contextLength },
       );
     },
-    turn(signal) {
-      if (untilTurn > 0) return undefined;
-      untilTurn = turnLength;
-      return setImmediate().then(() => signal.throwIfAborted());
-    },
+    turn,
   };
 }
 

@@ -1,17 +1,14 @@
-import { setImmediate } from "node:timers/promises";
 import type { PairEngine, PairTokens } from "../engines/pair-engine.ts";
 import type { Truncation } from "../engines/text-engine.ts";
 import { LoquiError } from "../errors.ts";
-
-/** Bytes of one text: tokenizing takes the event loop, this some half a second. */
-const maxTextBytes = 1024 * 1024;
-/** Characters that are tokenized before other calls get their turn. */
-const turnLength = 16 * 1024;
+import { createTextTurns, type TextTurns } from "./text-turns.ts";
 
 /** A text, and what errors call it. */
 export interface NamedText {
   readonly param: string;
   readonly text: string;
+  /** Characters that were read to make it; its own where absent. */
+  readonly length?: number;
 }
 
 /** How the pairs of a request are made. */
@@ -26,7 +23,7 @@ export interface PairOptions {
 }
 
 /** Makes the pairs of one request. */
-export interface PairMaker {
+export interface PairMaker extends Pick<TextTurns, "turn"> {
   /** The tokens of a text that is the first of pairs. */
   first(text: NamedText): Uint32Array;
   /**
@@ -36,8 +33,6 @@ export interface PairMaker {
   pair(first: Uint32Array, firstParam: string, second: NamedText): PairTokens;
   /** Which second texts were cut by `maxTokensPerDoc`, by what errors call them. */
   readonly cut: readonly string[];
-  /** Lets other calls have their turn, where much text was tokenized since the last. Throws the signal's reason. */
-  turn(signal: AbortSignal): Promise<void> | undefined;
 }
 
 /** Throws `unsupported` for an instruction to a model that takes none. */
@@ -48,15 +43,8 @@ export function createPairMaker(engine: PairEngine, options: PairOptions): PairM
     throw new LoquiError("unsupported", message, { param: "instruction" });
   }
   const cut: string[] = [];
-  let untilTurn = turnLength;
-
-  function check({ text, param }: NamedText): string {
-    untilTurn -= text.length;
-    const bytes = Buffer.byteLength(text);
-    if (bytes <= maxTextBytes) return text;
-    const message = `${param}: ${bytes} bytes of text are above the maximum ${maxTextBytes}`;
-    throw new LoquiError("invalid_request", message, { param });
-  }
+  const { take, turn } = createTextTurns();
+  const check = ({ text, param, length }: NamedText) => take(text, param, length);
 
   return {
     cut,
@@ -75,10 +63,6 @@ export function createPairMaker(engine: PairEngine, options: PairOptions): PairM
         { param, promptTokens: pair.length, contextLength },
       );
     },
-    turn(signal) {
-      if (untilTurn > 0) return undefined;
-      untilTurn = turnLength;
-      return setImmediate().then(() => signal.throwIfAborted());
-    },
+    turn,
   };
 }

@@ -71,7 +71,7 @@ export function createRerankMethods({ engine, batcher }: RerankOptions): WorkerM
   async function rerank(request: RerankRequest, call: WorkerCall): Promise<Answer<typeof RerankResponseSchema>> {
     const { model, query, documents, topN, returnDocuments, maxTokensPerDoc, instruction, rawScores } = request;
     const maker = createPairMaker(engine, { truncate: "none", maxTokensPerDoc, instruction });
-    const text = (index: number) => ({ param: `documents[${index}]`, text: documentText(request, index) });
+    const text = (index: number) => documentText(request, index);
     const rows = await pairsOf(maker, query, documents.length, text, call.signal);
     const { scores, promptTokens, queueMs } = await scoresOf(rows, rawScores, call);
     const results = ranked(scores, topN).map((index) => ({
