@@ -43,6 +43,8 @@ export interface PooledKind {
   readonly architecture: string;
   /** Whether tokens attend to all of their text, and no KV cache is kept. */
   readonly encoder: boolean;
+  /** Whether a token attends only to those before it. */
+  readonly causal: boolean;
   /** Number of tokens of the vocabulary. */
   readonly vocabularySize: number;
 }
@@ -56,16 +58,19 @@ export function checkPooled(header: GgufHeader): PooledKind {
   }
   checkShape(header, architecture);
   checkDense(header, architecture);
-  const tokens = header.metadata.get("tokenizer.ggml.tokens");
-  return { architecture, encoder, vocabularySize: isArray(tokens) ? tokens.length : 0 };
+  const { metadata } = header;
+  const tokens = metadata.get("tokenizer.ggml.tokens");
+  const causal =
+    !encoder && architecture !== "llama-embed" && metadata.get(`${architecture}.attention.causal`) !== false;
+  return { architecture, encoder, causal, vocabularySize: isArray(tokens) ? tokens.length : 0 };
 }
 
 /**
  * How a model pools that makes vectors: as is `wanted`, else as the file says,
- * else as sentence-transformers does, the mean for encoders and the last token
- * for decoders. Throws `model_unavailable`.
+ * else as sentence-transformers does, the last token where it alone sees all, and
+ * the mean else. Throws `model_unavailable`.
  */
-export function poolingOf(header: GgufHeader, { architecture, encoder }: PooledKind, wanted?: string): Pooling {
+export function poolingOf(header: GgufHeader, { architecture, causal }: PooledKind, wanted?: string): Pooling {
   const key = `${architecture}.pooling_type`;
   const [named = poolingType.none] = numbersOf(header.metadata.get(key));
   const known = Object.entries(poolingType).find(([, type]) => type === named)?.[0];
@@ -75,7 +80,7 @@ export function poolingOf(header: GgufHeader, { architecture, encoder }: PooledK
     throw unfit(`pooling ${wanted.slice(0, 64)} is none of ${poolings.join(", ")}, which llama.cpp has`);
   }
   if (wanted !== undefined) return wanted;
-  return isPooling(known) ? known : encoder ? "mean" : "lasttoken";
+  return isPooling(known) ? known : causal ? "lasttoken" : "mean";
 }
 
 /** How many scores the classifier gives. Throws `model_unavailable` where there is none, or one without all its parts. */

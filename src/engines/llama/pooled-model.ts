@@ -76,8 +76,8 @@ export async function openPooledModel(options: PooledOptions, output: PooledOutp
   try {
     const lanes = lanesOf(llama, options.threads);
     const contextLength = contextLengthOf(options, model, kind.vocabularySize);
-    // Decoders compute rows of unequal length in parts; of the parts of one row only the last is pooled.
-    const whole = kind.encoder || pooling === "lasttoken" || (pooling === undefined && kind.architecture === "qwen3");
+    // Decoders compute rows of unequal length in parts, of which only the last is pooled: it must hold all.
+    const whole = kind.encoder || (kind.causal && (pooling === "lasttoken" || output === "scores"));
     const most = kind.encoder ? mostSequences.encoder : options.sequences;
     const batchTokens = Math.max(options.batchSize ?? 512, contextLength);
     // Each sequence may have an output, and there is room for one for each token of a batch (`output_reserve`).

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LlamaTextOptions, openLlamaTextEngine } from "../../../src/engines/llama/llama-text-engine.ts";
 import type { TextEngine } from "../../../src/engines/text-engine.ts";
-import { i32s, str, strs, u32 } from "../../support/gguf.ts";
+import { bool, i32s, str, strs, u32 } from "../../support/gguf.ts";
+import { writeQwenReranker } from "../../support/gguf-decoder.ts";
 import { type EncoderChanges, f32Tensor, writeEncoder } from "../../support/gguf-encoder.ts";
 import { onnxFixtures } from "../../support/onnx-models.ts";
 import { modelFolder } from "./generate.ts";
@@ -92,6 +93,45 @@ describe("batches", () => {
     const [a = new Float32Array(), b = new Float32Array()] = [await one?.embed(ids), await four?.embed(ids)];
     expect(a.length).toBe(ids.length * 16);
     for (const [at, value] of a.entries()) expect(b[at]).toBeCloseTo(value, 5);
+  });
+});
+
+describe("a decoder's rows of unequal length", () => {
+  const rows = [3, 17, 1, 9, 30, 9].map((length, at) => Uint32Array.from({ length }, (_, k) => 300 + 7 * at + k));
+
+  it.each(["lasttoken", "mean", "cls"])("have the vectors that they have alone: %s", async (pooling) => {
+    writeQwenReranker(inFolder("qwen3.gguf"), { "qwen3.pooling_type": u32(3) });
+    const engine = await open(inFolder("qwen3.gguf"), { pooling: [pooling] });
+    const together = await engine.embed(rows);
+    for (const [at, row] of rows.entries()) {
+      const alone = await engine.embed([row]);
+      expect(cosine(together.subarray(at * 16, (at + 1) * 16), alone, 0, 16)).toBeGreaterThan(0.9999);
+    }
+  });
+
+  it("have them also where tokens attend to those after them", async () => {
+    writeQwenReranker(inFolder("both.gguf"), { "qwen3.pooling_type": u32(3), "qwen3.attention.causal": bool(false) });
+    const engine = await open(inFolder("both.gguf"));
+    const together = await engine.embed(rows);
+    for (const [at, row] of rows.entries()) {
+      const alone = await engine.embed([row]);
+      expect(cosine(together.subarray(at * 16, (at + 1) * 16), alone, 0, 16)).toBeGreaterThan(0.9999);
+    }
+    const [first, later] = [await engine.embed([Uint32Array.of(5, 6, 7)]), await engine.embed([Uint32Array.of(5, 6)])];
+    expect(cosine(first, later, 0, 16)).toBeLessThan(0.9999);
+  });
+
+  it("depend on all tokens before, and on the pooling", async () => {
+    const vectors = await Promise.all(
+      ["lasttoken", "mean", "cls"].map(async (pooling) => {
+        const engine = await open(inFolder("qwen3.gguf"), { pooling: [pooling] });
+        return [await engine.embed([Uint32Array.of(5, 6, 7)]), await engine.embed([Uint32Array.of(9, 6, 7)])] as const;
+      }),
+    );
+    const all = vectors.flat();
+    for (const [at, vector] of all.entries()) {
+      for (const other of all.slice(at + 1)) expect(cosine(vector, other, 0, 16)).toBeLessThan(0.9999);
+    }
   });
 });
 
