@@ -132,7 +132,11 @@ export const modelSchema = z
       path: ["source", "file"],
       message: "is for models of type embedding or rerank with the engine onnxruntime",
     },
-  );
+  )
+  .refine(({ type, parameters }) => parameters.pooling === undefined || type === "embedding", {
+    path: ["parameters", "pooling"],
+    message: "is for models of type embedding",
+  });
 
 const fileSchema = z.strictObject({ models: z.array(modelSchema).default([]) });
 

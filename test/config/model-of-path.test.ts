@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -91,6 +91,13 @@ describe("pooling in a models file", () => {
   ])("may be %s", (pooling, expected) => {
     write(pooling);
     expect(readSettings({}, {}, root).models[0]?.parameters.pooling).toEqual(expected);
+  });
+
+  it("is for models that embed", () => {
+    write("mean");
+    const path = join(root, "models.yaml");
+    writeFileSync(path, readFileSync(path, "utf8").replace("type: embedding", "type: rerank"));
+    expect(() => readSettings({}, {}, root)).toThrow(/parameters\.pooling: is for models of type embedding/);
   });
 
   it.each([["median"], ["[]"], ["[cls, cls]"]])("may not be %s", (pooling) => {

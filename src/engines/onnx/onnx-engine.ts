@@ -38,6 +38,9 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
   const config = await checkpoint.json(inFolder(layout.encoder, "config.json"));
   const file = options.file ?? (await findExport(checkpoint, layout.encoder));
   const exported = file === undefined ? undefined : await readExport(checkpoint, file, config);
+  if (exported?.graph.output.kind === "vectors" && options.pooling !== undefined) {
+    throw unusable("pooling can't be chosen: the export makes vectors, not hidden states");
+  }
   const encoder = exported ?? encoderOf(config);
   const { tokenizer, maxTokens } = await readTokenizer(checkpoint, layout.encoder, layout.lowerCase, encoder);
   const contextLength = contextOf(options, Math.min(layout.maxTokens ?? maxTokens, encoder.maxPositions));

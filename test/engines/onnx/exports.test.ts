@@ -38,6 +38,11 @@ function expectedOf(name: string) {
 
 const open = (options = {}) => openOnnxEngine({ path: model, threads: 1, ...options });
 
+it("refuses another pooling than that which an export holds", async () => {
+  linkExport("mpnet");
+  await expect(open({ pooling: ["cls"] })).rejects.toThrow(/pooling can't be chosen: the export makes vectors/);
+});
+
 it.each([
   ["bert", "all inputs, hidden states"],
   ["xlm-roberta", "32-bit inputs, external data"],
