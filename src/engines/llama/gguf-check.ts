@@ -95,7 +95,7 @@ function checkSpecialTokens(metadata: GgufHeader["metadata"], kind: string, leng
 /** Types that ggml computes no matrix product with: Q8_1, Q8_K, integers, F64. */
 const notForMatrices = [9, 15, 24, 25, 26, 27, 28];
 const matrixName =
-  /^(?:token_embd|output|blk\.\d+\.(?:attn_(?:q|k|v|qkv|output)|ffn_(?:up|down|gate)(?:_exps)?))\.weight$/;
+  /^(?:token_embd|position_embd|output|cls|cls\.output|dense_[23]|blk\.\d+\.(?:attn_(?:q|k|v|qkv|output)|ffn_(?:up|down|gate)(?:_exps)?))\.weight$/;
 
 function checkTensorTypes({ tensors }: GgufHeader): void {
   for (const [name, { type }] of tensors) {

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openLlamaPairEngine } from "../../../src/engines/llama/llama-pair-engine.ts";
@@ -164,6 +164,17 @@ describe("a reranker that can't be", () => {
           metadata: { "bert.classifier.output_labels": labels(3) },
         }),
       "the model file can't be used: its classifier has 1 outputs for 3 labels",
+    ],
+    [
+      "a classifier of integers",
+      () => {
+        writeEncoder(inFolder("bad.gguf"), "rerankers/xlm-roberta");
+        const file = readFileSync(inFolder("bad.gguf"));
+        // The type comes after the name, the number of dimensions and both of them.
+        file.writeUInt32LE(26, file.indexOf("cls.weight") + "cls.weight".length + 4 + 2 * 8);
+        writeFileSync(inFolder("bad.gguf"), file);
+      },
+      "the model file can't be used: tensor cls.weight has type 26, which no matrix can have",
     ],
     [
       "a classifier with several labels",
