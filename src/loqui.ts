@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { ModelService } from "../gen/loqui/v1/model_pb.ts";
 import { createKeyRing, type KeyRing } from "./access/keys.ts";
 import { sweepSocketFolders } from "./backends/worker/socket-folder.ts";
@@ -49,6 +50,7 @@ export async function startLoqui(settings: Settings): Promise<Loqui> {
       createWorkerBackend({
         config,
         log,
+        cacheFolder: join(settings.home, "cache"),
         logContent: settings.logContent,
         strict: settings.strict,
         drainMs: settings.drainMs,

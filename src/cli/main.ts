@@ -17,6 +17,7 @@ const settingFlags: readonly [flag: string, setting: string, description: string
   ["--strict", "LOQUI_STRICT", "refuse unknown request fields instead of listing them in x-loqui-ignored"],
   ["--load-on-demand <yes|no>", "LOQUI_LOAD_ON_DEMAND", "load a model when a request names it (yes)"],
   ["--log-level <level>", "LOQUI_LOG_LEVEL", "fatal, error, warn, info, debug, trace or silent (info)"],
+  ["--home <folder>", "LOQUI_HOME", "the folder of loqui's own files (~/.loqui)"],
   ["--log-content", "LOQUI_LOG_CONTENT", "log requests and answers too, at level debug (off)"],
   ["--cors-origins <list>", "LOQUI_CORS_ORIGINS", "origins of web pages that may call, comma-separated (none)"],
   ["--metrics <who>", "LOQUI_METRICS", "who may read /metrics: open, key or off (key where there are keys, else open)"],

@@ -79,6 +79,8 @@ const parameters = z.strictObject({
   prefill_chunk: z.int().min(1).max(65_536).optional(),
   /** Threads to compute with; measured at load where absent. */
   threads: z.int().min(1).max(1024).optional(),
+  /** What the weights of a checkpoint are made of before they are run; what they are stored as where absent. */
+  quantization: z.enum(["int8"]).optional(),
   /** Requests that wait; more are refused. */
   max_queue: z.int().min(0).max(1_000_000).default(256),
   /** Tokens of their prompts together; four times what the KV cache holds where absent. The first to wait may have any number. */
@@ -136,6 +138,10 @@ export const modelSchema = z
   .refine(({ type, parameters }) => parameters.pooling === undefined || type === "embedding", {
     path: ["parameters", "pooling"],
     message: "is for models of type embedding",
+  })
+  .refine(({ engine, parameters }) => parameters.quantization === undefined || engine === "onnxruntime", {
+    path: ["parameters", "quantization"],
+    message: "is for models with the engine onnxruntime",
   });
 
 const fileSchema = z.strictObject({ models: z.array(modelSchema).default([]) });

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
 import { z } from "zod";
 import { type ApiKey, hashKey } from "../access/keys.ts";
 import { allScopes } from "../access/scopes.ts";
@@ -64,6 +65,7 @@ const settingsSchema = z.object({
   PORT: count(0, 65_535, "a port").default(8000),
   MODELS: list.optional(),
   LOQUI_CONFIG: z.string().min(1).optional(),
+  LOQUI_HOME: z.string().min(1).max(4096).default(join(homedir(), ".loqui")),
   LOQUI_STRICT: flag.default(false),
   LOQUI_LOAD_ON_DEMAND: flag.default(true),
   LOQUI_LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info"),
@@ -104,6 +106,8 @@ export interface Settings {
   readonly port: number;
   /** Every model that is known, by the order of the files. */
   readonly models: readonly ModelConfig[];
+  /** Absolute path of the user's own folder: `cache` in it is what was computed and can be computed again. */
+  readonly home: string;
   readonly strict: boolean;
   readonly loadOnDemand: boolean;
   readonly logLevel: string;
@@ -202,6 +206,7 @@ export function readSettings(
     host: values.HOST,
     port: values.PORT,
     models: selectModels(knownModels(root, values.LOQUI_CONFIG), values.MODELS),
+    home: resolve(values.LOQUI_HOME),
     strict: values.LOQUI_STRICT,
     loadOnDemand: values.LOQUI_LOAD_ON_DEMAND,
     logLevel: values.LOQUI_LOG_LEVEL,

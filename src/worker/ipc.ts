@@ -38,6 +38,8 @@ export interface WorkerModel {
   readonly threads?: number | undefined;
   /** How tokens become a vector, instead of as the checkpoint says; names of sentence-transformers. */
   readonly pooling?: readonly PoolingMode[] | undefined;
+  /** What the weights are made of, and the folder where that is kept; as they are where absent. */
+  readonly quantization?: { readonly type: "int8"; readonly cacheFolder: string } | undefined;
   /** Jinja, instead of the model's own. */
   readonly chatTemplate?: string | undefined;
   readonly defaults: SamplingDefaults;

@@ -145,6 +145,14 @@ describe("settings", () => {
       "models:\n  - {id: a, type: rerank, engine: llama.cpp, source: {path: a, file: b.onnx}}\n",
       /models\[0\]\.source\.file: is for models of type embedding or rerank with the engine onnxruntime/,
     ],
+    [
+      `models:\n${entry("a", ", parameters: {quantization: int8}")}`,
+      /models\[0\]\.parameters\.quantization: is for models with the engine onnxruntime/,
+    ],
+    [
+      "models:\n  - {id: a, type: rerank, engine: onnxruntime, source: {path: a}, parameters: {quantization: int4}}\n",
+      /models\[0\]\.parameters\.quantization: /,
+    ],
     [`models:\n${entry("a")}${entry("a")}`, /the id a stands twice/],
     [`models:\n${entry("a", ", aliases: [acme/one]")}`, /acme\/one names both acme\/one and a/],
   ])("refuses the models file %j", (text, message) => {

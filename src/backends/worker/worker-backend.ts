@@ -1,4 +1,6 @@
 import { createHash } from "node:crypto";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import type { Totals } from "../../../gen/loqui/worker/v1/worker_pb.ts";
 import { identityOf } from "../../codec/identity.ts";
@@ -63,6 +65,8 @@ export interface WorkerBackend extends Backend {
 export interface WorkerBackendOptions {
   readonly config: ModelConfig;
   readonly log: Logger;
+  /** What workers compute once and keep. Default: `loqui-cache` in the system's folder for temporary files. */
+  readonly cacheFolder?: string;
   /** Whether a field that has no effect is refused instead of listed. Default: no. */
   readonly strict?: boolean;
   /** Tokens of one answer at most, also where a request names none. Default: the context's. */
@@ -113,7 +117,7 @@ const maxMisses = 3;
  * is killed, which is a crash.
  */
 export function createWorkerBackend(options: WorkerBackendOptions): WorkerBackend {
-  const { config, drainMs = 30_000 } = options;
+  const { config, drainMs = 30_000, cacheFolder = join(tmpdir(), "loqui-cache") } = options;
   const log = options.log.child({ model: config.id });
   const turns = createTurns();
   let counts: WorkerCounts = { loads: 0, crashes: 0, hangs: 0, oomKills: 0, restarts: 0, quarantines: 0 };
@@ -136,7 +140,7 @@ export function createWorkerBackend(options: WorkerBackendOptions): WorkerBacken
       queueMicrotask(() => options.onChange?.());
     },
     async start(socketPath) {
-      const worker = workerConfig(config, options.maxOutputTokens, options.logContent ?? false);
+      const worker = workerConfig(config, options.maxOutputTokens, options.logContent ?? false, cacheFolder);
       const environment = workerEnvironment(process.env, await engineEnvironment(worker.model));
       return startWorkerProcess(worker, socketPath, environment, options.hangMs ?? 60_000, (line, stream) =>
         stream === "stderr" ? log.warn(`worker: ${line}`) : log.debug(`worker: ${line}`),

@@ -6,6 +6,7 @@ export function workerConfig(
   { id, type, engine, source, parameters, defaults }: ModelConfig,
   maxOutputTokens: number | undefined,
   logContent: boolean,
+  cacheFolder: string,
 ): WorkerConfig {
   return {
     logContent,
@@ -20,6 +21,7 @@ export function workerConfig(
       batchSize: parameters.batch_size,
       threads: parameters.threads,
       pooling: parameters.pooling,
+      quantization: parameters.quantization && { type: parameters.quantization, cacheFolder },
       chatTemplate: parameters.chat_template,
       defaults: {
         temperature: defaults.temperature,

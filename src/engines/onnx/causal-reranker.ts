@@ -109,7 +109,7 @@ export async function openCausalReranker(
   const { threads = availableParallelism() } = options;
   const { no, yes } = answers ?? answersOf(tokenizer);
   const classifier = classifierOf(encoder, [no, yes]);
-  const graph = await buildPairGraph(checkpoint, folder, { ...encoder, classifier }, 2, false);
+  const graph = await buildPairGraph(checkpoint, folder, { ...encoder, classifier }, 2, false, options.quantization);
   const session = await openSession({
     model: graph.model,
     folder: graph.folder,

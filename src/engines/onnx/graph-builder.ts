@@ -9,6 +9,7 @@ import {
   type GraphValue,
   type Initializer,
 } from "./model-proto.ts";
+import { cacheQuantized } from "./quantized-cache.ts";
 import { readTensor, type StoredTensor, type StoredTensors, type WeightType } from "./safetensors.ts";
 
 /** The name of a value in a graph, of this type of elements. */
@@ -117,8 +118,25 @@ export interface GraphBuilder {
    */
   groupedAttention(q: Value, k: Value, v: Value, lengths: Value<"int32">, options: GroupedAttention): Value;
 
-  /** The graph as an ONNX model whose weights lie in files of `folder`, which the session has to be told. */
-  encode(folder: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** The graph as an ONNX model whose weights lie in files of `folder`, or where it is quantized of the cache. */
+  encode(folder: string): Promise<EncodedGraph>;
+}
+
+/** An ONNX model, and the folder with the files of its weights, which the session has to be told. */
+export interface EncodedGraph {
+  readonly model: Uint8Array<ArrayBuffer>;
+  readonly folder: string;
+}
+
+/**
+ * How weights are quantized: those of {@link GraphBuilder.linear} to 8 bits, each
+ * output with a scale of its own, and what they are multiplied with while it runs,
+ * each row with a scale of its own, so that a text's vector doesn't depend on what
+ * else is in its batch.
+ */
+export interface Quantization {
+  /** The folder in which quantized weights are kept. */
+  readonly cacheFolder: string;
 }
 
 type Attributes = Readonly<Record<string, Attribute>>;
@@ -145,13 +163,18 @@ const opsets = { "": 20, "com.microsoft": 1 } as const;
 /** What the weights of one file may have in bytes to be copied into the graph, where they lie in a folder of their own. */
 const maxCopiedBytes = 512 * 1024 * 1024;
 
-export function createGraphBuilder(): GraphBuilder {
+export function createGraphBuilder(quantization?: Quantization): GraphBuilder {
   const nodes: GraphNode[] = [];
   const inputs: GraphValue[] = [];
   const outputs: GraphValue[] = [];
   const stored = new Map<string, StoredTensor>();
   const constants: Initializer[] = [];
   const known = new Map<string, Value>();
+  /** Weights, by the names of the tensors. */
+  const tensorNames = new Map<Value, string>();
+  const quantized = new Map<string, StoredTensor>();
+  const quantizedRows = new Map<Value, { readonly bytes: Value<"uint8">; readonly scales: Value }>();
+  let middleName: Value<"uint8"> | undefined;
   let values = 0;
 
   function node<T extends ElementType = "float">(
@@ -189,6 +212,8 @@ export function createGraphBuilder(): GraphBuilder {
           // Computed once, when the session is made.
           value = float(part + name, type);
           known.set(part + name, value);
+          // Of what comes after the encoder there is a row for each text only: it costs little as it is.
+          if (part === "") tensorNames.set(value, name);
         }
         return value;
       },
@@ -223,12 +248,72 @@ export function createGraphBuilder(): GraphBuilder {
     return constant("int64", new Uint8Array(BigInt64Array.from(list.map(BigInt)).buffer), shape);
   }
 
+  /** The zero of bytes that stand for numbers of both signs. */
+  function middle(): Value<"uint8"> {
+    middleName ??= constant("uint8", Uint8Array.of(128), []);
+    return middleName;
+  }
+
   /** Of every place in rows of one length to each, the first ones': `[longest, longest]`. */
   function distances(padded: Value<"int32">): Value<"int64"> {
     const longest = node<"int64">("Shape", [padded], { start: { int: 1 } });
     const scalar = node<"int64">("Squeeze", [longest]);
     const places = node<"int64">("Range", [ints([0], []), scalar, ints([1], [])]);
     return node("Sub", [node("Unsqueeze", [places, ints([0])]), node("Unsqueeze", [places, ints([1])])]);
+  }
+
+  /** Rows as bytes around 128, and what each is to be multiplied with. */
+  function quantizeRows(x: Value) {
+    let made = quantizedRows.get(x);
+    if (made === undefined) {
+      const most = node("ReduceMax", [node("Abs", [x]), ints([1])], { keepdims: { int: 0 } });
+      // A row of nothing but zeros has a scale too.
+      const scales = node("Max", [node("Mul", [most, floats([1 / 127], [])]), floats([1e-30], [])]);
+      const middles = node("Expand", [middle(), node("Shape", [scales])]);
+      made = { bytes: node<"uint8">("QuantizeLinear", [x, scales, middles], { axis: { int: 0 } }), scales };
+      quantizedRows.set(x, made);
+    }
+    return made;
+  }
+
+  function quantizedLinear(x: Value, name: string, bias: Value | undefined): Value {
+    const tensor = stored.get(name);
+    if (tensor !== undefined) quantized.set(name, tensor);
+    const { bytes, scales } = quantizeRows(x);
+    const columns = node(
+      "MatMulIntegerToFloat",
+      [bytes, `${name}.int8`, floats([1], []), `${name}.scales`, middle()],
+      {},
+      "com.microsoft",
+    );
+    const product = node("Mul", [columns, node("Unsqueeze", [scales, ints([1])])]);
+    return bias === undefined ? product : node("Add", [product, bias]);
+  }
+
+  /** Without the weights that are quantized wherever they are used, and what made them float32. */
+  function withoutUnused() {
+    const used = new Set(nodes.flatMap((each) => each.inputs));
+    const needed = nodes.filter(
+      ({ outputs: made }) => !made.some((name) => tensorNames.has(name as Value) && !used.has(name)),
+    );
+    const names = new Set(needed.flatMap((each) => each.inputs));
+    return { needed, kept: new Map([...stored].filter(([name]) => names.has(name))) };
+  }
+
+  async function encodeQuantized(cacheFolder: string): Promise<EncodedGraph> {
+    const { needed, kept } = withoutUnused();
+    const { file, tensors } = await cacheQuantized(cacheFolder, { quantized, kept });
+    const initializers: Initializer[] = [...constants];
+    for (const [name, { type, shape, offset, bytes }] of tensors) {
+      const own = kept.get(name);
+      initializers.push({
+        name,
+        type: type === "stored" ? elementOf[own?.type ?? "F32"] : type,
+        shape,
+        data: { location: basename(file), offset, length: bytes },
+      });
+    }
+    return { model: encodeModel({ nodes: needed, inputs, outputs, initializers, opsets }), folder: dirname(file) };
   }
 
   return {
@@ -245,8 +330,11 @@ export function createGraphBuilder(): GraphBuilder {
     toFloat: (x) => node("Cast", [x], { to: { int: 1 } }),
     gather: (x, indices) => node("Gather", [x, indices], { axis: { int: 0 } }),
     firstRow: (x) => node("Gather", [x, ints([0])], { axis: { int: 0 } }),
-    linear: (x, weight, bias) =>
-      node("Gemm", bias === undefined ? [x, weight] : [x, weight, bias], { transB: { int: 1 } }),
+    linear(x, weight, bias) {
+      const name = tensorNames.get(weight);
+      if (quantization !== undefined && name !== undefined) return quantizedLinear(x, name, bias);
+      return node("Gemm", bias === undefined ? [x, weight] : [x, weight, bias], { transB: { int: 1 } });
+    },
     matMul: (a, b) => node("MatMul", [a, b]),
     add: (a, b) => node("Add", [a, b]),
     multiply: (a, b) => node("Mul", [a, b]),
@@ -327,6 +415,7 @@ export function createGraphBuilder(): GraphBuilder {
     },
 
     async encode(folder) {
+      if (quantization !== undefined && quantized.size > 0) return encodeQuantized(quantization.cacheFolder);
       let copied = 0;
       const initializers: Initializer[] = [...constants];
       for (const [name, tensor] of stored) {
@@ -340,7 +429,7 @@ export function createGraphBuilder(): GraphBuilder {
         if (copied > maxCopiedBytes) throw unusable(`${basename(file)} is larger than ${maxCopiedBytes} bytes`);
         initializers.push({ name, type, shape, data: await readTensor(tensor) });
       }
-      return encodeModel({ nodes, inputs, outputs, initializers, opsets });
+      return { model: encodeModel({ nodes, inputs, outputs, initializers, opsets }), folder };
     },
   };
 }

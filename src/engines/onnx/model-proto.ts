@@ -1,7 +1,7 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /** ONNX's numbers of element types (onnx.proto, `TensorProto.DataType`). */
-const elementTypes = { float: 1, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
+const elementTypes = { float: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
 export type ElementType = keyof typeof elementTypes;
 
 /** A dimension: a length, or the name of one that is known when the graph runs. */

@@ -5,6 +5,7 @@ import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { findExport, readExport } from "./exported-encoder.ts";
+import type { Quantization } from "./graph-builder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { buildGraphAfterExport, buildSentenceGraph } from "./sentence-graph.ts";
 import { readLayout } from "./sentence-transformers.ts";
@@ -23,6 +24,8 @@ export interface OnnxEngineOptions {
   readonly threads?: number | undefined;
   /** How a text's tokens become one vector, several joined; as the checkpoint says where absent. */
   readonly pooling?: readonly PoolingMode[] | undefined;
+  /** To 8 bits; the weights are taken as they are where absent. Not for exports. */
+  readonly quantization?: Quantization | undefined;
 }
 
 /**
@@ -37,6 +40,7 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
   const layout = { ...published, pooling: options.pooling ?? published.pooling };
   const config = await checkpoint.json(inFolder(layout.encoder, "config.json"));
   const file = options.file ?? (await findExport(checkpoint, layout.encoder));
+  refuseQuantized(file, options);
   const exported = file === undefined ? undefined : await readExport(checkpoint, file, config);
   if (exported?.graph.output.kind === "vectors" && options.pooling !== undefined) {
     throw unusable("pooling can't be chosen: the export makes vectors, not hidden states");
@@ -47,7 +51,7 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
   const { threads = availableParallelism() } = options;
   const built =
     exported === undefined
-      ? await buildSentenceGraph(checkpoint, encoderOf(config), layout)
+      ? await buildSentenceGraph(checkpoint, encoderOf(config), layout, options.quantization)
       : await buildGraphAfterExport(checkpoint, exported.graph.output, layout, options.path);
   const session = await openSession({
     model: built.model,
@@ -107,6 +111,12 @@ function tokenHeads(session: Session, heads: TokenHeads, without: ReadonlySet<nu
       return { vectors, outputs: found };
     },
   };
+}
+
+/** Throws `model_unavailable` where an export is asked to be quantized. */
+export function refuseQuantized(file: string | undefined, { quantization }: OnnxEngineOptions): void {
+  if (file === undefined || quantization === undefined) return;
+  throw unusable(`quantization int8 is for weights, ${file} is an export`);
 }
 
 /** The context that is asked for, by default all that the model has. Throws `model_unavailable` where it has less. */

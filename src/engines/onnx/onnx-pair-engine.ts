@@ -6,7 +6,7 @@ import { openCausalReranker, readCausalReranker } from "./causal-reranker.ts";
 import { type Checkpoint, inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { readCrossEncoder } from "./cross-encoder.ts";
 import { findExport, readExport } from "./exported-encoder.ts";
-import { contextOf, type OnnxEngineOptions } from "./onnx-engine.ts";
+import { contextOf, type OnnxEngineOptions, refuseQuantized } from "./onnx-engine.ts";
 import { buildGraphAfterLogits, buildPairGraph } from "./pair-graph.ts";
 import { openSession } from "./session.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
@@ -27,6 +27,7 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
   const { folder, labels, activation, maxTokens, lowerCase } = await readCrossEncoder(checkpoint);
   const config = await checkpoint.json(inFolder(folder, "config.json"));
   const file = options.file ?? (await findExport(checkpoint, folder));
+  refuseQuantized(file, options);
   const exported = file === undefined ? undefined : await readExport(checkpoint, file, config, "logits");
   const encoder = exported ?? encoderOf(config);
   const { tokenizer, maxTokens: ownMaxTokens } = await readTokenizer(checkpoint, folder, lowerCase, encoder);
@@ -36,7 +37,7 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
   if (typed === undefined) throw unusable("tokenizer.json has no template for pairs");
   const graph =
     exported === undefined
-      ? await buildPairGraph(checkpoint, folder, encoderOf(config), labels, typed)
+      ? await buildPairGraph(checkpoint, folder, encoderOf(config), labels, typed, options.quantization)
       : await buildGraphAfterLogits(exported.graph.output, labels, options.path);
   const session = await openSession({
     model: graph.model,

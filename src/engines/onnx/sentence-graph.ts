@@ -1,6 +1,6 @@
 import type { Encoder, TokenInputs } from "./architectures/encoder.ts";
 import { type Checkpoint, unusable } from "./checkpoint.ts";
-import { createGraphBuilder, type GraphBuilder, type Value } from "./graph-builder.ts";
+import { createGraphBuilder, type GraphBuilder, type Quantization, type Value } from "./graph-builder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { findTensors, folderOf, type StoredTensors } from "./safetensors.ts";
 import type { SentenceLayout } from "./sentence-transformers.ts";
@@ -27,10 +27,11 @@ export async function buildSentenceGraph(
   checkpoint: Checkpoint,
   encoder: Encoder,
   layout: SentenceLayout,
+  quantization?: Quantization,
 ): Promise<SentenceGraph> {
   const tensors = await findTensors(checkpoint, layout.encoder);
   const folder = folderOf(tensors);
-  const graph = createGraphBuilder();
+  const graph = createGraphBuilder(quantization);
   const tokens = tokenInputs(graph);
   const hidden = encoder.build(graph, graph.weights(tensors, ""), tokens);
   const states = { hidden, hiddenSize: encoder.hiddenSize, tokens };
@@ -127,8 +128,7 @@ export async function builtGraph(
 ): Promise<BuiltGraph> {
   const stored = tensors.flatMap((part) => [...part.values()]);
   return {
-    model: await graph.encode(folder),
-    folder,
+    ...(await graph.encode(folder)),
     parameters: stored.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0),
     weightBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
   };

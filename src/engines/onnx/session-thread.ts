@@ -6,6 +6,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { type PackedBatch, packBatch, paddedInput, tokenTypes } from "./batch.ts";
 import { poolingWeights, type WeightedMode } from "./pooling.ts";
+import { x64QuantPrecision } from "./precision.ts";
 import type { ExportedGraph, SessionOptions, SessionReply, SessionRequest } from "./session.ts";
 
 const port = parentPort;
@@ -23,6 +24,7 @@ function open(bytes: Uint8Array, weights: string): Promise<InferenceSession> {
     extra: {
       session: {
         model_external_initializers_file_folder_path: weights,
+        x64quantprecision: x64QuantPrecision(),
         // Spinning threads take a whole core while nothing is to be done.
         intra_op: { allow_spinning: "0" },
         // It would put back the slow kernel that `skipLayerNorm` of graph-builder.ts leaves.

@@ -1,0 +1,92 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** What there is to choose of {@link writeRandomBert}. */
+export interface BertShape {
+  readonly layers: number;
+  readonly hiddenSize: number;
+  readonly heads: number;
+  readonly vocabularySize: number;
+}
+
+/**
+ * Writes `config.json` and `model.safetensors` of a BERT with random weights into
+ * a folder that it makes; always the same for one shape. Numbers are even within
+ * bounds such that those of each layer are as large as what comes in.
+ */
+export function writeRandomBert(folder: string, { layers, hiddenSize, heads, vocabularySize }: BertShape): void {
+  mkdirSync(folder, { recursive: true });
+  const positions = 512;
+  const intermediateSize = 4 * hiddenSize;
+  const config = {
+    model_type: "bert",
+    hidden_size: hiddenSize,
+    intermediate_size: intermediateSize,
+    num_hidden_layers: layers,
+    num_attention_heads: heads,
+    vocab_size: vocabularySize,
+    max_position_embeddings: positions,
+    type_vocab_size: 2,
+  };
+  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+  const shapes: [string, number[]][] = [
+    ["embeddings.word_embeddings.weight", [vocabularySize, hiddenSize]],
+    ["embeddings.position_embeddings.weight", [positions, hiddenSize]],
+    ["embeddings.token_type_embeddings.weight", [2, hiddenSize]],
+    ...norm("embeddings.LayerNorm", hiddenSize),
+  ];
+  for (let layer = 0; layer < layers; layer += 1) {
+    const name = `encoder.layer.${layer}.`;
+    for (const part of ["self.query", "self.key", "self.value", "output.dense"]) {
+      shapes.push(...linear(`${name}attention.${part}`, hiddenSize, hiddenSize));
+    }
+    shapes.push(...norm(`${name}attention.output.LayerNorm`, hiddenSize));
+    shapes.push(...linear(`${name}intermediate.dense`, hiddenSize, intermediateSize));
+    shapes.push(...linear(`${name}output.dense`, intermediateSize, hiddenSize));
+    shapes.push(...norm(`${name}output.LayerNorm`, hiddenSize));
+  }
+  let end = 0;
+  const header: Record<string, unknown> = {};
+  const tensors = shapes.map(([name, shape]) => {
+    const data = numbers(name, shape);
+    header[name] = { dtype: "F32", shape, data_offsets: [end, end + data.byteLength] };
+    end += data.byteLength;
+    return data;
+  });
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  const bytes = tensors.map((data) => Buffer.from(data.buffer));
+  writeFileSync(join(folder, "model.safetensors"), Buffer.concat([length, text, ...bytes]));
+}
+
+function linear(name: string, inputs: number, outputs: number): [string, number[]][] {
+  return [
+    [`${name}.weight`, [outputs, inputs]],
+    [`${name}.bias`, [outputs]],
+  ];
+}
+
+function norm(name: string, size: number): [string, number[]][] {
+  return [
+    [`${name}.weight`, [size]],
+    [`${name}.bias`, [size]],
+  ];
+}
+
+let state = 1;
+/** Xorshift: the same numbers each time. */
+function even(): number {
+  state ^= state << 13;
+  state ^= state >>> 17;
+  state ^= state << 5;
+  return (state >>> 0) / 2 ** 31 - 1;
+}
+
+function numbers(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
+  const count = shape.reduce((product, length) => product * length, 1);
+  if (/LayerNorm\.weight$/.test(name)) return new Float32Array(count).fill(1);
+  const [, inputs = 1] = shape;
+  const bound = Math.sqrt(3 / inputs);
+  return Float32Array.from({ length: count }, () => (name.endsWith("bias") ? 0 : bound * even()));
+}
