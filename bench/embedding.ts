@@ -3,7 +3,7 @@
  * the same random weights, cores and texts.
  *
  *   sh bench/embedding/peers.sh FOLDER
- *   npm run bench -- embedding --peers FOLDER [--only requests,overhead,protocol,memory] [--model minilm|bge-m3]
+ *   npm run bench -- embedding --peers FOLDER [--only requests,overhead,protocol,memory,padding] [--model minilm|bge-m3]
  *     [--sides loqui,sentence-transformers,infinity] [--concurrency 1,16,64] [--texts 96] [--rounds 6]
  *     [--threads 2] [--batch 512] [--requests 100000]
  *
@@ -12,7 +12,8 @@
  * time per text; `overhead`, requests of 32 texts against the bare session in a
  * process of its own; `protocol`, 1,000 vectors of 1,024 numbers, packed and
  * not, over gRPC and REST, less what a tiny model takes for them; `memory`, the
- * processes' sizes over so many requests.
+ * processes' sizes over so many requests; `padding`, what part of the batches
+ * is none of the texts.
  *
  * Each round runs the sides in turn, in another order each time. Reported are
  * medians over the rounds with the lowest and the highest, and the median of
@@ -23,6 +24,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { benchMemory } from "./embedding/memory.ts";
 import { benchOverhead } from "./embedding/overhead.ts";
+import { reportPadding } from "./embedding/padding.ts";
 import { benchProtocol } from "./embedding/protocol.ts";
 import { benchRequests } from "./embedding/requests.ts";
 import { type SideName, type Sides, sideNames, startSides } from "./embedding/sides.ts";
@@ -31,7 +33,7 @@ import { readTexts } from "./embedding/texts.ts";
 const { values } = parseArgs({
   options: {
     peers: { type: "string" },
-    only: { type: "string", default: "requests,overhead,protocol,memory" },
+    only: { type: "string", default: "requests,overhead,protocol,memory,padding" },
     model: { type: "string", default: "minilm" },
     sides: { type: "string", default: sideNames.join() },
     concurrency: { type: "string", default: "1,16,64" },
@@ -60,9 +62,11 @@ const model = join(peers, "models", values.model);
 const wide = join(peers, "models", "wide");
 if (rows.includes("requests")) {
   await using servers = await start(names, model);
-  const texts = readTexts(model).slice(0, count("texts", values.texts));
+  const texts = readTexts(model)
+    .slice(0, count("texts", values.texts))
+    .map(({ text }) => [text]);
   for (const concurrency of values.concurrency.split(",").map((text) => count("concurrency", text))) {
-    await benchRequests(servers.sides, { texts, concurrency, rounds });
+    await benchRequests(servers.sides, { requests: texts, each: 1, unit: "texts", concurrency, rounds });
   }
 }
 if (rows.includes("overhead")) {
@@ -77,11 +81,14 @@ if (rows.includes("memory")) {
   await using servers = await start(["loqui"], wide);
   await benchMemory(servers.sides, readTexts(wide), count("requests", values.requests));
 }
+if (rows.includes("padding")) {
+  for (const concurrency of [1, 16, 64]) await reportPadding(readTexts(model), concurrency, batchTokens);
+}
 process.exit(0);
 
 function start(sides: readonly SideName[], folder: string): Promise<Sides> {
   console.log(`\n${folder}, ${threads} threads, batches of ${batchTokens} tokens`);
-  return startSides(sides, { model: folder, threads, batchTokens, peers });
+  return startSides(sides, { type: "embedding", model: folder, threads, batchTokens, peers });
 }
 
 function count(flag: string, text: string): number {

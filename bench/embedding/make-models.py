@@ -5,7 +5,7 @@
 Random weights of the shapes that people use, in sentence-transformers' layout:
 `minilm` (all-MiniLM-L6-v2: BERT, 6 layers of 384, 30,522 pieces of WordPiece)
 and `bge-m3` (XLM-RoBERTa, 24 layers of 1,024, 250,002 pieces of a unigram
-model); and `wide`, a layer of 16 whose vectors a Dense module makes 1,024 wide,
+model); `minilm-rerank`, the first as a cross-encoder of one label; and `wide`, a layer of 16 whose vectors a Dense module makes 1,024 wide,
 to measure what is around a model. The words are of random syllables, as many letters as those of English;
 a text's words are pieces of the vocabulary or two of them. `texts.json` beside
 the weights has texts of 16 to 512 tokens, their logarithms evenly spread, and
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
+from transformers import BertConfig, BertForSequenceClassification, BertModel, PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaModel
 
 try:
     from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
@@ -66,6 +66,13 @@ def bert(layers, width, heads):
     config = BertConfig(vocab_size=size, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
                         intermediate_size=4 * width, max_position_embeddings=512)
     return BertModel(config, add_pooling_layer=False), fast, "mean", first, later
+
+
+def minilm_rerank():
+    _, tokenizer, _, first, later = minilm()
+    config = BertConfig(vocab_size=len(tokenizer), hidden_size=384, num_hidden_layers=6, num_attention_heads=12,
+                        intermediate_size=1536, max_position_embeddings=512, num_labels=1)
+    return BertForSequenceClassification(config), tokenizer, None, first, later
 
 
 def minilm():
@@ -123,29 +130,38 @@ def texts(tokenizer, first, later):
     return made
 
 
+def save_sentences(name, folder, model, tokenizer, pooling):
+    """In sentence-transformers' layout."""
+    encoder = folder / "encoder"
+    model.save_pretrained(encoder, max_shard_size="100GB")
+    tokenizer.save_pretrained(encoder)
+    transformer = Transformer(str(encoder))
+    width = model.config.hidden_size
+    # Where older releases look for the encoder: at the root.
+    modules = [transformer, Pooling(width, pooling)]
+    if name == "wide":
+        modules.append(Dense(width, 1024, activation_function=torch.nn.Identity()))
+    sentences = SentenceTransformer(modules=[*modules, Normalize()], device="cpu")
+    sentences.save(str(folder), create_model_card=False)
+    for path in encoder.iterdir():
+        path.unlink()
+    encoder.rmdir()
+
+
 def main():
     out = Path(sys.argv[1])
     torch.manual_seed(3)
-    for name, make in (("minilm", minilm), ("wide", wide), ("bge-m3", bge_m3)):
+    for name, make in (("minilm", minilm), ("minilm-rerank", minilm_rerank), ("wide", wide), ("bge-m3", bge_m3)):
         folder = out / name
         # Written last.
         if (folder / "texts.json").exists():
             continue
         model, tokenizer, pooling, first, later = make()
-        encoder = folder / "encoder"
-        model.eval().save_pretrained(encoder, max_shard_size="100GB")
-        tokenizer.save_pretrained(encoder)
-        transformer = Transformer(str(encoder))
-        width = model.config.hidden_size
-        # Where older releases look for the encoder: at the root.
-        modules = [transformer, Pooling(width, pooling)]
-        if name == "wide":
-            modules.append(Dense(width, 1024, activation_function=torch.nn.Identity()))
-        sentences = SentenceTransformer(modules=[*modules, Normalize()], device="cpu")
-        sentences.save(str(folder), create_model_card=False)
-        for path in encoder.iterdir():
-            path.unlink()
-        encoder.rmdir()
+        if pooling is None:
+            model.eval().save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        else:
+            save_sentences(name, folder, model.eval(), tokenizer, pooling)
         (folder / "texts.json").write_text(json.dumps(texts(tokenizer, first, later)))
         print(folder)
 

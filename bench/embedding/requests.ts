@@ -1,62 +1,76 @@
+import { wholeCpuTimeMs } from "../../test/support/processes.ts";
 import { cpuMeter } from "../support/cpu-meter.ts";
 import { figure, median, ratio } from "../support/statistics.ts";
 import { measureInTurn } from "../support/turns.ts";
 import type { Side } from "./sides.ts";
-import type { BenchText } from "./texts.ts";
 
 interface Sample {
-  readonly textsPerSecond: number;
+  readonly perSecond: number;
   /** The 95th percentile of the requests' times. */
   readonly p95Ms: number;
-  /** CPU time of the server per text, all its processes together, in milliseconds. */
+  /** CPU time of the server per text or whatever is counted, all its processes together, in milliseconds. */
   readonly cpuMs: number;
 }
 
-/** Requests of one text each, so many at a time; each side has the same ones in the same order. */
+/** Requests, so many at a time; each side has the same ones in the same order. */
 export async function benchRequests(
   sides: readonly Side[],
-  shape: { readonly texts: readonly BenchText[]; readonly concurrency: number; readonly rounds: number },
+  shape: {
+    readonly requests: readonly (readonly string[])[];
+    /** What each of them counts for, e.g. 1 for one text. */
+    readonly each: number;
+    /** What is counted, e.g. `texts`. */
+    readonly unit: string;
+    readonly concurrency: number;
+    readonly rounds: number;
+  },
 ): Promise<void> {
-  const { texts, concurrency, rounds } = shape;
-  const tokens = texts.reduce((sum, text) => sum + text.tokens, 0) / texts.length;
+  const { requests, each, unit, concurrency, rounds } = shape;
   // What is compiled or allocated at the first call of a shape.
-  for (const side of sides) await measure(side, texts.slice(0, 2 * concurrency), concurrency);
-  const results = await measureInTurn(sides, rounds, (side) => measure(side, texts, concurrency));
-  console.log(`${concurrency} at a time, ${texts.length} texts of ${tokens.toFixed(0)} tokens, ${rounds} rounds`);
+  for (const side of sides) await measure(side, requests.slice(0, concurrency), each, concurrency);
+  const results = await measureInTurn(sides, rounds, (side) => measure(side, requests, each, concurrency));
+  console.log(`${concurrency} at a time, ${requests.length} requests, ${rounds} rounds`);
   const first = results[0] ?? [];
   for (const [index, side] of sides.entries()) {
     const own = results[index] ?? [];
-    const of = (key: keyof Sample) => own.map((sample) => sample[key]);
-    const against = (key: keyof Sample) =>
-      `${ratio(
-        of(key),
-        first.map((sample) => sample[key]),
-      ).toFixed(2)}×`;
+    const told = (key: keyof Sample, digits?: number) => {
+      const [values, others] = [own, first].map((samples) => samples.map((sample) => sample[key])) as [
+        number[],
+        number[],
+      ];
+      return `${figure(values, digits)} ${ratio(values, others).toFixed(2)}×`;
+    };
     console.log(
-      `  ${side.name.padEnd(22)} ${figure(of("textsPerSecond"))} texts/s ${against("textsPerSecond")}; ` +
-        `p95 ${figure(of("p95Ms"), 0)} ms ${against("p95Ms")}; CPU ms a text ${figure(of("cpuMs"))} ${against("cpuMs")}`,
+      `  ${side.name.padEnd(22)} ${unit}/s ${told("perSecond")}; p95 ms ${told("p95Ms", 0)}; CPU ms each ${told("cpuMs")}`,
     );
   }
 }
 
-async function measure(side: Side, texts: readonly BenchText[], concurrency: number): Promise<Sample> {
-  const cpu = cpuMeter(side.processes);
+async function measure(
+  side: Side,
+  requests: readonly (readonly string[])[],
+  each: number,
+  concurrency: number,
+): Promise<Sample> {
+  // A peer's threads come and go.
+  const cpu = cpuMeter(side.processes, wholeCpuTimeMs);
   const times: number[] = [];
-  const next = texts.values();
+  const next = requests.values();
   const started = performance.now();
   async function ask(): Promise<void> {
-    for (const { text } of next) {
+    for (const texts of next) {
       const asked = performance.now();
-      await side.ask([text]);
+      await side.ask(texts);
       times.push(performance.now() - asked);
     }
   }
   await Promise.all(Array.from({ length: concurrency }, ask));
   const elapsedMs = performance.now() - started;
   times.sort((a, b) => a - b);
+  const count = requests.length * each;
   return {
-    textsPerSecond: (texts.length * 1000) / elapsedMs,
+    perSecond: (count * 1000) / elapsedMs,
     p95Ms: times[Math.ceil(times.length * 0.95) - 1] ?? median(times),
-    cpuMs: Object.values(cpu(texts.length)).reduce((sum, ms) => sum + ms, 0),
+    cpuMs: Object.values(cpu(count)).reduce((sum, ms) => sum + ms, 0),
   };
 }

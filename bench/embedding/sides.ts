@@ -5,10 +5,11 @@ import { createServer } from "node:net";
 import { join } from "node:path";
 import { childrenOf } from "../../test/support/processes.ts";
 import { spawnLoqui } from "../../test/support/spawned-loqui.ts";
-import { type Ask, grpcClient, restClient } from "./clients.ts";
+import { type Ask, grpcClient, grpcRanker, restClient, restRanker } from "./clients.ts";
 
 /** What all servers are started with. */
 export interface SideOptions {
+  readonly type: "embedding" | "rerank";
   /** The folder of the model. */
   readonly model: string;
   readonly threads: number;
@@ -18,7 +19,7 @@ export interface SideOptions {
   readonly peers: string;
 }
 
-/** A way to have texts embedded. */
+/** A way to have texts embedded or ranked. */
 export interface Side {
   readonly name: string;
   readonly ask: Ask;
@@ -53,11 +54,11 @@ export async function startSides(names: readonly SideName[], options: SideOption
 }
 
 async function startLoqui(stack: AsyncDisposableStack, options: SideOptions): Promise<Side[]> {
-  const { model, threads, batchTokens } = options;
+  const { type, model, threads, batchTokens } = options;
   const config = join(model, "..", "models.json");
   const parameters = { threads, batch_size: batchTokens };
   const source = { path: model };
-  const entry = { id: "bench", type: "embedding", engine: "onnxruntime", source, preload: true, parameters };
+  const entry = { id: "bench", type, engine: "onnxruntime", source, preload: true, parameters };
   writeFileSync(config, JSON.stringify({ models: [entry] }));
   const { url, process: server, stop } = await spawnLoqui(["--config", config, "--models", "bench"]);
   stack.defer(stop);
@@ -66,16 +67,18 @@ async function startLoqui(stack: AsyncDisposableStack, options: SideOptions): Pr
   await untilAnswers(`${url}/readyz`, server);
   const [worker = 0] = childrenOf(front);
   const processes = { front, worker };
+  const ranks = type === "rerank";
+  const rest = ranks ? restRanker(url, "/v1/rerank") : restClient(url, "/v1/embeddings");
   return [
-    { name: "loqui, REST", ask: restClient(url, "/v1/embeddings"), processes },
-    { name: "loqui, gRPC", ask: grpcClient(url), processes },
+    { name: "loqui, REST", ask: rest, processes },
+    { name: "loqui, gRPC", ask: ranks ? grpcRanker(url) : grpcClient(url), processes },
   ];
 }
 
 async function startPeer(
   stack: AsyncDisposableStack,
   name: Exclude<SideName, "loqui">,
-  { model, threads, peers }: SideOptions,
+  { type, model, threads, peers }: SideOptions,
 ): Promise<Side> {
   const port = String(await freePort());
   const bin = join(peers, name, "bin");
@@ -86,7 +89,7 @@ async function startPeer(
           ...["--engine", "torch", "--device", "cpu", "--dtype", "float32", "--no-model-warmup"],
           ...["--host", "127.0.0.1", "--port", port, "--log-level", "error"],
         ]
-      : [join(bin, "python"), join(here, "sentence_transformers_server.py"), model, port, String(threads)];
+      : [join(bin, "python"), join(here, "sentence_transformers_server.py"), model, port, String(threads), type];
   const child = spawn(program ?? "", args, {
     stdio: ["ignore", "ignore", "inherit"],
     env: { ...process.env, OMP_NUM_THREADS: String(threads), DO_NOT_TRACK: "1", HF_HUB_OFFLINE: "1" },
@@ -95,7 +98,8 @@ async function startPeer(
   stack.defer(() => stopProcess(child));
   const url = `http://127.0.0.1:${port}`;
   await untilAnswers(`${url}/health`, child);
-  return { name, ask: restClient(url, "/embeddings"), processes: { server: child.pid ?? 0 } };
+  const ask = type === "rerank" ? restRanker(url, "/rerank") : restClient(url, "/embeddings");
+  return { name, ask, processes: { server: child.pid ?? 0 } };
 }
 
 async function untilAnswers(url: string, child: ChildProcess): Promise<void> {
