@@ -48,10 +48,13 @@ const dot = (one: readonly number[], other: readonly number[]) =>
 const shareOf = (right: readonly boolean[]) => right.filter(Boolean).length / right.length;
 const best = (scores: readonly number[]) => scores.indexOf(Math.max(...scores));
 
-it("are loaded by npm start", () => {
+it("are there without a setting, and loaded by the start or by the first request", () => {
   const { models } = readSettings({}, {}, packageRoot);
-  const started = models.filter(({ preload }) => preload).map(({ id }) => id);
-  expect(started).toEqual(expect.arrayContaining(["loqui/tiny-chat", "loqui/tiny-embed", "loqui/tiny-rerank"]));
+  expect(models.map(({ id, preload }) => [id, preload])).toEqual([
+    ["loqui/tiny-chat", true],
+    ["loqui/tiny-embed", true],
+    ["loqui/tiny-rerank", false],
+  ]);
 });
 
 it("embed as sentence-transformers does", async () => {
