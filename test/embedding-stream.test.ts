@@ -222,8 +222,8 @@ it("reads on only as it answers", async () => {
     before = sent;
     await setTimeout(300);
   }
-  // 256 of them are 5 MB: some more are in the buffers of both sides' sockets.
-  expect(sent).toBeLessThan(2_000);
+  // 256 of them are 5 MB; what more has left is in the buffers of both sides' sockets, which grow to tens of MB.
+  expect(sent).toBeLessThan(5_000);
   controller.abort();
   await expect(answers.next()).rejects.toMatchObject({ code: Code.Canceled });
 });

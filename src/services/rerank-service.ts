@@ -18,9 +18,10 @@ export function createRerankService(registry: Registry): ServiceImplementation {
   });
 }
 
-/** The first rerank model of the list that can answer. Throws `model_not_found` where there is none. */
+/** The first rerank model of the list that is loaded, else that can be. Throws `model_not_found` where there is none. */
 function defaultModel(registry: Registry): string {
-  const model = registry.models.find((model) => model.config.type === "rerank" && registry.canAnswer(model));
+  const models = registry.models.filter((model) => model.config.type === "rerank" && registry.canAnswer(model));
+  const model = models.find((model) => registry.stateOf(model) === "ready") ?? models[0];
   if (model !== undefined) return model.config.id;
   throw new LoquiError("model_not_found", "model is not given, and there is no rerank model", { param: "model" });
 }

@@ -41,13 +41,27 @@ for (const name of chosen) {
 }
 
 const scratch = mkdtempSync(join(tmpdir(), "loqui-interop-"));
-const scripts = writeScripts(scratch, { ...usualScripts, ...agentScripts });
+const scripts = { ...usualScripts, ...agentScripts };
+writeScripts(scratch, scripts);
+// A chunk for each token, so that there are several of their short answers.
+const chats = Object.keys(scripts).map((id) => ({
+  id,
+  type: "chat",
+  engine: "llama.cpp",
+  source: { path: `${id}.gguf` },
+  parameters: { stream_interval_ms: 0 },
+}));
 linkReranker(join(scratch, "reranker"), "bert");
 const reranker = { id: "reranker", type: "rerank", engine: "onnxruntime", source: { path: "reranker" } };
 const embedder = linkCheckpoint(join(scratch, "embedder"), "bert", "mean");
 const config = join(scratch, "models.yaml");
-writeFileSync(config, stringify({ models: [reranker] }));
-const server = await spawnLoqui(["--config", config, "--models", [...scripts, reranker.id, embedder].join(",")]);
+writeFileSync(config, stringify({ models: [...chats, reranker] }));
+const server = await spawnLoqui([
+  "--config",
+  config,
+  "--models",
+  [...Object.keys(scripts), reranker.id, embedder].join(","),
+]);
 const grpc = spawn(process.execPath, [join(here, "grpc/server.ts")], { stdio: ["ignore", "pipe", "inherit"] });
 const [grpcUrl] = (await once(createInterface({ input: grpc.stdout }), "line")) as [string];
 const environment = {

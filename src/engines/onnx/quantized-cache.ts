@@ -147,7 +147,12 @@ async function writeWhole(file: string, { header }: Layout, { quantized, kept }:
 async function removeUnused(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
     const path = join(folder, name);
-    const { mtimeMs } = await stat(path);
-    if (Date.now() - mtimeMs > unusedMs) await rm(path, { force: true });
+    // Another process that makes it may have renamed it meanwhile.
+    const usedAt = await stat(path).then(({ mtimeMs }) => mtimeMs, ignoreAbsent);
+    if (usedAt !== undefined && Date.now() - usedAt > unusedMs) await rm(path, { force: true });
   }
+}
+
+function ignoreAbsent(error: unknown): undefined {
+  if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
 }
