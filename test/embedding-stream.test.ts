@@ -1,5 +1,3 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
@@ -14,23 +12,10 @@ import {
   type StreamEmbeddingsRequestSchema,
   type StreamEmbeddingsResponse,
 } from "../gen/loqui/v1/embedding_pb.ts";
-import { onnxFixtures } from "./support/onnx-models.ts";
+import { bert, bytes, expected, texts, width } from "./support/bert-reference.ts";
 import { workerOf } from "./support/processes.ts";
 import { startWithEncoders } from "./support/running-encoders.ts";
 import type { RunningLoqui } from "./support/running-loqui.ts";
-
-/** Made by test/engines/onnx/reference/make.py. */
-const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
-const bert = JSON.parse(readFileSync(join(onnxFixtures, "bert/reference.json"), "utf8"));
-const { width } = bert.layouts.mean;
-const bytes = Buffer.from(bert.layouts.mean.vectors, "base64");
-
-/** The reference's vector of a text, its first numbers scaled to length 1. */
-function expected(index: number, dimensions = width): number[] {
-  const vector = Array.from({ length: dimensions }, (_, at) => bytes.readFloatLE(4 * (index * width + at)));
-  const length = Math.hypot(...vector);
-  return vector.map((value) => value / length);
-}
 
 function expectClose(found: readonly number[], wanted: readonly number[]): void {
   expect(found.length).toBe(wanted.length);

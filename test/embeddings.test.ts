@@ -7,22 +7,11 @@ import OpenAI, { BadRequestError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TextsSchema } from "../gen/loqui/v1/common_pb.ts";
 import { EmbeddingEncodingFormat, EmbeddingService } from "../gen/loqui/v1/embedding_pb.ts";
+import { bert, bytes, expected, texts, width } from "./support/bert-reference.ts";
+import { matching } from "./support/matching.ts";
 import { onnxFixtures } from "./support/onnx-models.ts";
 import { startWithEncoders } from "./support/running-encoders.ts";
 import type { RunningLoqui } from "./support/running-loqui.ts";
-
-/** Made by test/engines/onnx/reference/make.py. */
-const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
-const bert = JSON.parse(readFileSync(join(onnxFixtures, "bert/reference.json"), "utf8"));
-const { width } = bert.layouts.mean;
-const bytes = Buffer.from(bert.layouts.mean.vectors, "base64");
-
-/** The reference's vector of a text, its first numbers scaled to length 1. */
-function expected(index: number, dimensions = width): number[] {
-  const vector = Array.from({ length: dimensions }, (_, at) => bytes.readFloatLE(4 * (index * width + at)));
-  const length = Math.hypot(...vector);
-  return vector.map((value) => value / length);
-}
 
 /** Indexes of texts that fit the context of 40 tokens. */
 const short = texts.flatMap((text, index) => (text !== "" && bert.ids[index].length < 40 ? [index] : []));
@@ -271,15 +260,6 @@ describe("/v1/embeddings", () => {
     });
   });
 });
-
-/** Regular expressions stand for texts that match. */
-function matching(wanted: object): object {
-  const entries = Object.entries(wanted).map(([key, value]) => [
-    key,
-    value instanceof RegExp ? expect.stringMatching(value) : value,
-  ]);
-  return Object.fromEntries(entries);
-}
 
 describe("OpenAI's SDK", () => {
   it("reads vectors as base64, which it asks for by itself", async () => {

@@ -4,6 +4,7 @@ import { Code, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, describe, expect, it, test } from "vitest";
 import { RerankService, TruncationDirection } from "../gen/loqui/v1/rerank_pb.ts";
+import { matching } from "./support/matching.ts";
 import { rerankerFixtures } from "./support/onnx-models.ts";
 import { startWithEncoders } from "./support/running-encoders.ts";
 import type { RunningLoqui } from "./support/running-loqui.ts";
@@ -276,15 +277,6 @@ describe("/v1/rerank", () => {
     });
   });
 });
-
-/** Regular expressions stand for texts that match. */
-function matching(wanted: object): object {
-  const entries = Object.entries(wanted).map(([key, value]) => [
-    key,
-    value instanceof RegExp ? expect.stringMatching(value) : value,
-  ]);
-  return Object.fromEntries(entries);
-}
 
 describe("TEI's /rerank", () => {
   it("takes the first rerank model where the request names none", async () => {

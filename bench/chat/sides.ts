@@ -1,11 +1,11 @@
 /** The servers that are compared: loqui and llama-server, with the same flags. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join, resolve } from "node:path";
 import { childrenOf } from "../../test/support/processes.ts";
 import { spawnLoqui } from "../../test/support/spawned-loqui.ts";
 import { benchFolder } from "../models/random-models.ts";
+import { freePort, stopProcess } from "../support/peer-process.ts";
 
 /** What both servers are started with. */
 export interface ServerShape {
@@ -140,22 +140,4 @@ async function untilAnswers(url: string, child?: ChildProcess): Promise<void> {
     if (performance.now() > deadline) throw new Error(`${url} did not answer within a minute`);
     await new Promise((wake) => setTimeout(wake, 100));
   }
-}
-
-async function stopProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((done) => child.once("exit", done));
-  child.kill("SIGTERM");
-  const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
-  await exited;
-  clearTimeout(timer);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (address === null || typeof address === "string") throw new Error("a TCP server has no port");
-  return address.port;
 }

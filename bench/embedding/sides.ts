@@ -1,10 +1,10 @@
 /** The servers that are compared: loqui over its two protocols, sentence-transformers behind FastAPI, infinity-emb. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { childrenOf } from "../../test/support/processes.ts";
 import { spawnLoqui } from "../../test/support/spawned-loqui.ts";
+import { freePort, stopProcess } from "../support/peer-process.ts";
 import { type Ask, grpcClient, grpcRanker, restClient, restRanker } from "./clients.ts";
 
 /** What all servers are started with. */
@@ -114,22 +114,4 @@ async function untilAnswers(url: string, child: ChildProcess): Promise<void> {
     if (performance.now() > deadline) throw new Error(`${url} did not answer within five minutes`);
     await new Promise((wake) => setTimeout(wake, 200));
   }
-}
-
-async function stopProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const exited = new Promise((done) => child.once("exit", done));
-  child.kill("SIGTERM");
-  const timer = setTimeout(() => child.kill("SIGKILL"), 5_000);
-  await exited;
-  clearTimeout(timer);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  const address = server.address();
-  await new Promise((closed) => server.close(closed));
-  if (address === null || typeof address === "string") throw new Error("a TCP server has no port");
-  return address.port;
 }

@@ -1,11 +1,9 @@
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { stringify } from "yaml";
-import { readSettings } from "../../src/config/settings.ts";
-import { startLoqui } from "../../src/loqui.ts";
 import { linkCheckpoint, linkReranker, onnxFixtures } from "./onnx-models.ts";
-import type { RunningLoqui } from "./running-loqui.ts";
+import { type RunningLoqui, startIn } from "./running-loqui.ts";
 
 /** A checkpoint of the fixtures, as a model of a server. */
 export interface EncoderModel {
@@ -41,17 +39,7 @@ export async function startWithEncoders(
     parameters: { threads: 1, ...model.parameters },
   }));
   writeFileSync(join(folder, "models.yaml"), stringify({ models }));
-  const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1" };
-  const loqui = await startLoqui(readSettings({ ...environment, ...settings }, {}, folder));
-  await loqui.settled;
-  return {
-    loqui,
-    url: loqui.url,
-    async [Symbol.asyncDispose]() {
-      await loqui.close();
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  return startIn(folder, settings);
 }
 
 function placeEncoder(folder: string, id: string, { encoder, layout, sentenceConfig, heads }: EncoderModel) {

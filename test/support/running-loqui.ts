@@ -26,6 +26,11 @@ export async function startWithScripts(
   const folder = mkdtempSync(join(tmpdir(), "loqui-test-"));
   writeScripts(folder, scripts);
   writeModelsFile(folder, Object.keys(scripts), parameters);
+  return startIn(folder, settings);
+}
+
+/** Starts loqui in this process with the models file of a folder, which goes with it, and waits until they are ready. */
+export async function startIn(folder: string, settings: Readonly<Record<string, string>>): Promise<RunningLoqui> {
   const environment = { PORT: "0", LOQUI_LOG_LEVEL: "silent", LOQUI_DRAIN_SECONDS: "1" };
   const loqui = await startLoqui(readSettings({ ...environment, ...settings }, {}, folder));
   await loqui.settled;

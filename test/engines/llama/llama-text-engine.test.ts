@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LlamaTextOptions, openLlamaTextEngine } from "../../../src/engines/llama/llama-text-engine.ts";
 import type { TextEngine } from "../../../src/engines/text-engine.ts";
+import { cosine } from "../../support/cosine.ts";
 import { bool, i32s, str, strs, u32 } from "../../support/gguf.ts";
 import { writeQwenReranker } from "../../support/gguf-decoder.ts";
 import { type EncoderChanges, f32Tensor, writeEncoder } from "../../support/gguf-encoder.ts";
@@ -30,17 +31,6 @@ function referenceOf(name: string, layout: string) {
     width: width as number,
     vectors: Float32Array.from({ length: bytes.length / 4 }, (_, at) => bytes.readFloatLE(4 * at)),
   };
-}
-
-function cosine(a: Float32Array, b: Float32Array, from: number, width: number): number {
-  let [ab, aa, bb] = [0, 0, 0];
-  for (let at = from; at < from + width; at += 1) {
-    const [x = 0, y = 0] = [a[at], b[at]];
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return ab / Math.sqrt(aa * bb);
 }
 
 beforeAll(() => {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { openOnnxEngine } from "../../../src/engines/onnx/onnx-engine.ts";
 import type { TextEngine } from "../../../src/engines/text-engine.ts";
+import { cosine } from "../../support/cosine.ts";
 import { onnxFixtures as fixtures, linkCheckpoint } from "../../support/onnx-models.ts";
 
 const texts = JSON.parse(readFileSync(join(fixtures, "texts.json"), "utf8")) as string[];
@@ -54,14 +55,3 @@ it.each(cases)("$name, $layout: the ids and vectors of sentence-transformers", a
   const furthest = vectors.reduce((most, value, at) => Math.max(most, Math.abs(value - (expected[at] ?? 0))), 0);
   expect(furthest).toBeLessThan(1e-4);
 });
-
-function cosine(a: Float32Array, b: Float32Array, from: number, width: number): number {
-  let [ab, aa, bb] = [0, 0, 0];
-  for (let at = from; at < from + width; at += 1) {
-    const [x = 0, y = 0] = [a[at], b[at]];
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return ab / Math.sqrt(aa * bb);
-}

@@ -14,6 +14,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { openOnnxEngine } from "../../../src/engines/onnx/onnx-engine.ts";
 import { openOnnxPairEngine } from "../../../src/engines/onnx/onnx-pair-engine.ts";
 import { quantizeWeights, toFloat32 } from "../../../src/engines/onnx/quantization.ts";
+import { cosine } from "../../support/cosine.ts";
 import { linkCheckpoint, linkReranker, onnxFixtures, rerankerFixtures } from "../../support/onnx-models.ts";
 
 const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
@@ -170,14 +171,3 @@ it("says that the cache can't be written, and that exports aren't quantized", as
     "quantization int8 is for weights, a.onnx is an export",
   );
 });
-
-function cosine(a: Float32Array, b: Float32Array, from: number, width: number): number {
-  let [ab, aa, bb] = [0, 0, 0];
-  for (let at = from; at < from + width; at += 1) {
-    const [x = 0, y = 0] = [a[at], b[at]];
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return ab / Math.sqrt(aa * bb);
-}
