@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { openOnnxEngine } from "../src/engines/onnx/onnx-engine.ts";
+import { cosine } from "../test/support/cosine.ts";
 import { onnxFixtures } from "../test/support/onnx-models.ts";
 import { writeRandomBert } from "./models/random-bert.ts";
 import { median } from "./support/statistics.ts";
@@ -53,7 +54,9 @@ try {
     const rows = Array.from({ length: Math.max(1, batchTokens / length) }, (_, row) =>
       Uint32Array.from({ length }, (_, at) => (7919 * (row * length + at + 1)) % vocabularySize),
     );
-    const vectors = await Promise.all(engines.map((engine) => engine.embed(rows)));
+    const [first = new Float32Array(), second = new Float32Array()] = await Promise.all(
+      engines.map((engine) => engine.embed(rows)),
+    );
     const times = engines.map((): number[] => []);
     for (let round = 0; round < Number(values.rounds); round += 1) {
       for (const side of turns([0, 1], round)) {
@@ -64,7 +67,7 @@ try {
       }
     }
     const [slow = 0, fast = 0] = times.map(median);
-    const cosines = rows.map((_, row) => cosine(vectors, row * int8.width, int8.width));
+    const cosines = rows.map((_, row) => cosine(first, second, row * int8.width, int8.width));
     const tokens = (ms: number) => Math.round((1000 * rows.length * length) / ms);
     console.log(
       `${length} tokens: float32 ${tokens(slow)}, int8 ${tokens(fast)} tokens a second of a processor, ratio ${(slow / fast).toFixed(2)}, ` +
@@ -73,15 +76,4 @@ try {
   }
 } finally {
   rmSync(folder, { recursive: true });
-}
-
-function cosine([a = new Float32Array(), b = new Float32Array()]: Float32Array[], from: number, width: number): number {
-  let [ab, aa, bb] = [0, 0, 0];
-  for (let at = from; at < from + width; at += 1) {
-    const [x = 0, y = 0] = [a[at], b[at]];
-    ab += x * y;
-    aa += x * x;
-    bb += y * y;
-  }
-  return ab / Math.sqrt(aa * bb);
 }

@@ -27,7 +27,8 @@ import {
   type VectorForm,
 } from "./embedding-vectors.ts";
 import { encodeFailure } from "./failure.ts";
-import type { CallTotals, WorkerMethod, WorkerMethods } from "./method.ts";
+import type { WorkerMethod, WorkerMethods } from "./method.ts";
+import { readTotals } from "./totals.ts";
 
 export interface EmbeddingOptions {
   readonly engine: TextEngine;
@@ -70,7 +71,7 @@ export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): W
     const finished = vectors.map((vector, at) => finish(vector, texts[at], form));
     return {
       last: [encodeAnswer(finished, form.format, { model: request.model, promptTokens })],
-      totals: totalsOf(promptTokens, queueMs, arrivedAt),
+      totals: readTotals(promptTokens, queueMs, arrivedAt),
     };
   };
 
@@ -112,7 +113,7 @@ export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): W
       if (vector === undefined) throw new Error("a row has no vector");
       return encodeItem(id, finishVector(vector, form), form.format, outcome.length);
     });
-    return { last, totals: totalsOf(countOf(good), queueMs, arrivedAt) };
+    return { last, totals: readTotals(countOf(good), queueMs, arrivedAt) };
   };
 
   return new Map([
@@ -201,15 +202,4 @@ function dimensionsOf({ dimensions }: CommonOptions, width: number): number {
 
 function countOf(rows: readonly { readonly length: number }[]): number {
   return rows.reduce((sum, row) => sum + row.length, 0);
-}
-
-function totalsOf(promptTokens: number, queueMs: number, arrivedAt: number): CallTotals {
-  return {
-    promptTokens,
-    cachedTokens: 0,
-    completionTokens: 0,
-    queueMs,
-    firstTokenMs: performance.now() - arrivedAt,
-    generationMs: 0,
-  };
 }

@@ -24,6 +24,7 @@ import type { Batcher } from "./batcher.ts";
 import type { WorkerCall, WorkerMethod, WorkerMethods } from "./method.ts";
 import { documentText, repeated } from "./rerank-documents.ts";
 import { createPairMaker, type NamedText, type PairMaker } from "./rerank-pairs.ts";
+import { readTotals } from "./totals.ts";
 
 export interface RerankOptions {
   readonly engine: PairEngine;
@@ -147,14 +148,7 @@ function answering<I extends DescMessage, O extends DescMessage>(
   return async (bytes, call) => {
     const arrivedAt = performance.now();
     const { response, promptTokens, queueMs } = await answer(fromBinary(input, bytes), call);
-    const totals = {
-      promptTokens,
-      cachedTokens: 0,
-      completionTokens: 0,
-      queueMs,
-      firstTokenMs: performance.now() - arrivedAt,
-      generationMs: 0,
-    };
+    const totals = readTotals(promptTokens, queueMs, arrivedAt);
     return { last: [toBinary(output, create(output, response))], totals };
   };
 }

@@ -70,3 +70,15 @@ function sum(values: readonly number[]): number {
 function ratio(value: number, by: number): number {
   return by === 0 ? 0 : value / by;
 }
+
+/** What a call took that only read texts; it arrived at `arrivedAt` and has its answer now. */
+export function readTotals(promptTokens: number, queueMs: number, arrivedAt: number): CallTotals {
+  return {
+    promptTokens,
+    cachedTokens: 0,
+    completionTokens: 0,
+    queueMs,
+    firstTokenMs: performance.now() - arrivedAt,
+    generationMs: 0,
+  };
+}
