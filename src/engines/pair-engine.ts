@@ -48,6 +48,11 @@ export interface DocumentTokens {
   readonly cut: boolean;
 }
 
+/** The first `most` tokens of a document. */
+export function cutDocument(tokens: Uint32Array, most = Number.POSITIVE_INFINITY): DocumentTokens {
+  return tokens.length > most ? { tokens: tokens.slice(0, most), cut: true } : { tokens, cut: false };
+}
+
 /** The tokens of a pair. */
 export interface PairTokens {
   readonly tokens: Uint32Array;

@@ -1,4 +1,4 @@
-import type { PairEngine } from "../pair-engine.ts";
+import { cutDocument, type PairEngine } from "../pair-engine.ts";
 import { classifierLayout, promptLayout } from "./pair-layout.ts";
 import { openPooledModel, type PooledOptions } from "./pooled-model.ts";
 
@@ -17,10 +17,7 @@ export async function openLlamaPairEngine(options: PooledOptions): Promise<PairE
       contextLength,
       takesInstruction: layout.takesInstruction,
       tokenizeQuery: (query, instruction) => layout.query(query, instruction),
-      tokenizeDocument(document, most = Number.POSITIVE_INFINITY) {
-        const tokens = layout.document(document);
-        return tokens.length > most ? { tokens: tokens.slice(0, most), cut: true } : { tokens, cut: false };
-      },
+      tokenizeDocument: (document, most) => cutDocument(layout.document(document), most),
       pair(query, document, truncate, limit = contextLength) {
         const tokens = layout.join(query, document, truncate, limit);
         return { tokens, first: tokens.length, length: tokens.length };

@@ -1,16 +1,15 @@
-import { availableParallelism } from "node:os";
 import { LoquiError } from "../../errors.ts";
 import type { TextTokenizer } from "../../tokenizers/tokenizer.ts";
-import type { PairEngine } from "../pair-engine.ts";
+import { cutDocument, type PairEngine } from "../pair-engine.ts";
 import type { Truncation } from "../text-engine.ts";
 import type { Classifier, Encoder } from "./architectures/encoder.ts";
 import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { type Checkpoint, fieldsOf, inFolder, unusable } from "./checkpoint.ts";
+import { loadGraph } from "./loaded-graph.ts";
 import { contextOf, type OnnxEngineOptions } from "./onnx-engine.ts";
 import { buildPairGraph } from "./pair-graph.ts";
 import { readEncoderConfig, readModules, readPrompts } from "./sentence-transformers.ts";
-import { openSession } from "./session.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
 /** Qwen3-Reranker's template, as its model card has it. */
@@ -106,32 +105,16 @@ export async function openCausalReranker(
   if (contextLength <= around) {
     throw unusable(`n_ctx ${contextLength} leaves no room beside the ${around} tokens of the model's template`);
   }
-  const { threads = availableParallelism() } = options;
   const { no, yes } = answers ?? answersOf(tokenizer);
   const classifier = classifierOf(encoder, [no, yes]);
   const graph = await buildPairGraph(checkpoint, folder, { ...encoder, classifier }, 2, false, options.quantization);
-  const session = await openSession({
-    model: graph.model,
-    folder: graph.folder,
-    threads,
-    positions: encoder.positions,
-    pooling: graph.pooling,
-  });
+  const { session, info } = await loadGraph(graph, encoder, undefined, options.threads);
   return {
-    info: {
-      architecture: encoder.modelType,
-      parameters: graph.parameters,
-      vocabularySize: encoder.vocabularySize,
-      sizeBytes: graph.weightBytes,
-      threads,
-    },
+    info,
     contextLength,
     takesInstruction: true,
     tokenizeQuery: (query, instruction = usual) => tokenizer.encodePart(template.query(instruction, query)),
-    tokenizeDocument(document, most = Number.POSITIVE_INFINITY) {
-      const tokens = tokenizer.encodePart(template.document(document));
-      return tokens.length > most ? { tokens: tokens.slice(0, most), cut: true } : { tokens, cut: false };
-    },
+    tokenizeDocument: (document, most) => cutDocument(tokenizer.encodePart(template.document(document)), most),
     pair(query, document, truncate, limit = contextLength) {
       if (truncate !== "none" && limit <= around) {
         const message = `${limit} tokens of a pair are not more than the ${around} of the model's template`;

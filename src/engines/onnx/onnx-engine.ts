@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import type { TextEngine, TokenHeadsOfEngine } from "../text-engine.ts";
 import { sparseWeights, type TokenOutput, type TokenOutputs } from "../token-outputs.ts";
 import { encoderOf } from "./architectures.ts";
@@ -6,10 +5,11 @@ import { packRows } from "./batch.ts";
 import { inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { findExport, readExport } from "./exported-encoder.ts";
 import type { Quantization } from "./graph-builder.ts";
+import { loadGraph } from "./loaded-graph.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { buildGraphAfterExport, buildSentenceGraph } from "./sentence-graph.ts";
 import { readLayout } from "./sentence-transformers.ts";
-import { openSession, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
 import type { TokenHeads } from "./token-heads.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
@@ -48,27 +48,14 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
   const encoder = exported ?? encoderOf(config);
   const { tokenizer, maxTokens } = await readTokenizer(checkpoint, layout.encoder, layout.lowerCase, encoder);
   const contextLength = contextOf(options, Math.min(layout.maxTokens ?? maxTokens, encoder.maxPositions));
-  const { threads = availableParallelism() } = options;
   const built =
     exported === undefined
       ? await buildSentenceGraph(checkpoint, encoderOf(config), layout, options.quantization)
       : await buildGraphAfterExport(checkpoint, exported.graph.output, layout, options.path);
-  const session = await openSession({
-    model: built.model,
-    folder: built.folder,
-    threads,
-    positions: encoder.positions,
-    pooling: exported?.graph.output.kind === "vectors" ? [] : layout.pooling,
-    exported: exported?.graph,
-  });
+  const pooling = exported?.graph.output.kind === "vectors" ? [] : layout.pooling;
+  const { session, info } = await loadGraph({ ...built, pooling }, encoder, exported, options.threads);
   return {
-    info: {
-      architecture: encoder.modelType,
-      parameters: built.parameters + (exported?.parameters ?? 0),
-      vocabularySize: encoder.vocabularySize,
-      sizeBytes: built.weightBytes + (exported?.weightBytes ?? 0),
-      threads,
-    },
+    info,
     contextLength,
     width: built.width,
     prompts: layout.prompts,

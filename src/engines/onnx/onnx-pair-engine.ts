@@ -1,14 +1,13 @@
-import { availableParallelism } from "node:os";
-import type { PairEngine } from "../pair-engine.ts";
+import { cutDocument, type PairEngine } from "../pair-engine.ts";
 import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { openCausalReranker, readCausalReranker } from "./causal-reranker.ts";
 import { type Checkpoint, inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { readCrossEncoder } from "./cross-encoder.ts";
 import { findExport, readExport } from "./exported-encoder.ts";
+import { loadGraph } from "./loaded-graph.ts";
 import { contextOf, type OnnxEngineOptions, refuseQuantized } from "./onnx-engine.ts";
 import { buildGraphAfterLogits, buildPairGraph } from "./pair-graph.ts";
-import { openSession } from "./session.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
 /**
@@ -32,36 +31,19 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
   const encoder = exported ?? encoderOf(config);
   const { tokenizer, maxTokens: ownMaxTokens } = await readTokenizer(checkpoint, folder, lowerCase, encoder);
   const contextLength = contextOf(options, Math.min(maxTokens ?? ownMaxTokens, encoder.maxPositions));
-  const { threads = availableParallelism() } = options;
   const typed = tokenizer.pairTypes;
   if (typed === undefined) throw unusable("tokenizer.json has no template for pairs");
   const graph =
     exported === undefined
       ? await buildPairGraph(checkpoint, folder, encoderOf(config), labels, typed, options.quantization)
       : await buildGraphAfterLogits(exported.graph.output, labels, options.path);
-  const session = await openSession({
-    model: graph.model,
-    folder: graph.folder,
-    threads,
-    positions: encoder.positions,
-    pooling: graph.pooling,
-    exported: exported?.graph,
-  });
+  const { session, info } = await loadGraph(graph, encoder, exported, options.threads);
   return {
-    info: {
-      architecture: encoder.modelType,
-      parameters: graph.parameters + (exported?.parameters ?? 0),
-      vocabularySize: encoder.vocabularySize,
-      sizeBytes: graph.weightBytes + (exported?.weightBytes ?? 0),
-      threads,
-    },
+    info,
     contextLength,
     takesInstruction: false,
     tokenizeQuery: (query) => tokenizer.encodePart(query),
-    tokenizeDocument(document, most = Number.POSITIVE_INFINITY) {
-      const tokens = tokenizer.encodePart(document);
-      return tokens.length > most ? { tokens: tokens.slice(0, most), cut: true } : { tokens, cut: false };
-    },
+    tokenizeDocument: (document, most) => cutDocument(tokenizer.encodePart(document), most),
     pair(query, document, truncate, limit = contextLength) {
       const { tokens, first } = tokenizer.pair(query, document, limit, truncate);
       return { tokens, first, length: tokens.length };

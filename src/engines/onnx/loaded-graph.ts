@@ -1,0 +1,38 @@
+import { availableParallelism } from "node:os";
+import type { TextModelInfo } from "../text-engine.ts";
+import type { Encoder } from "./architectures/encoder.ts";
+import type { ExportedEncoder } from "./exported-encoder.ts";
+import type { PoolingMode } from "./pooling.ts";
+import type { BuiltGraph } from "./sentence-graph.ts";
+import { openSession, type Session } from "./session.ts";
+
+/** A graph that runs, and what its model says of itself. */
+export interface LoadedGraph {
+  readonly session: Session;
+  readonly info: TextModelInfo;
+}
+
+/** Starts the session of a graph, behind an export where there is one. Throws `model_unavailable`. */
+export async function loadGraph(
+  graph: BuiltGraph & { readonly pooling: readonly PoolingMode[] },
+  {
+    modelType,
+    vocabularySize,
+    positions,
+  }: Pick<Encoder, "vocabularySize" | "positions"> & { readonly modelType: string },
+  exported: ExportedEncoder | undefined,
+  threads = availableParallelism(),
+): Promise<LoadedGraph> {
+  const { model, folder, pooling } = graph;
+  const session = await openSession({ model, folder, threads, positions, pooling, exported: exported?.graph });
+  return {
+    session,
+    info: {
+      architecture: modelType,
+      parameters: graph.parameters + (exported?.parameters ?? 0),
+      vocabularySize,
+      sizeBytes: graph.weightBytes + (exported?.weightBytes ?? 0),
+      threads,
+    },
+  };
+}
