@@ -8,6 +8,9 @@ import { openOnnxEngine } from "../../../src/engines/onnx/onnx-engine.ts";
 import { openOnnxPairEngine } from "../../../src/engines/onnx/onnx-pair-engine.ts";
 import { linkCheckpoint, linkReranker, onnxFixtures, rerankerFixtures } from "../../support/onnx-models.ts";
 
+/** The initializer of our graphs that says where Unsqueeze puts its axis. */
+const axis = { name: "axis", type: "int64", shape: [1], data: new Uint8Array(BigInt64Array.of(2n).buffer) } as const;
+
 const texts = JSON.parse(readFileSync(join(onnxFixtures, "texts.json"), "utf8")) as string[];
 
 let folder: string;
@@ -178,7 +181,7 @@ describe("refuses", () => {
       ],
       outputs: [{ name: "last_hidden_state", type: "float", shape: [...shape, 16] }],
       initializers: [
-        { name: "axis", type: "int64", shape: [1], data: new Uint8Array(BigInt64Array.of(2n).buffer) },
+        axis,
         { name: "row", type: "float", shape: [16], data: new Uint8Array(new Float32Array(16).fill(1).buffer) },
       ],
       opsets: { "": 17 },
@@ -240,7 +243,7 @@ describe("refuses", () => {
       {
         outputs: [{ name: "last_hidden_state", type: "float", shape: [...shape, "width"] }],
         initializers: [
-          { name: "axis", type: "int64", shape: [1], data: new Uint8Array(BigInt64Array.of(2n).buffer) },
+          axis,
           { name: "row", type: "float", shape: [8], data: new Uint8Array(new Float32Array(8).buffer) },
         ],
       },
@@ -276,12 +279,6 @@ describe("refuses", () => {
     ["a length that is none", { ...data, length: 0.5 }, "row: length of its external data is not a whole number"],
     ["too few bytes for the tensor", { ...data, length: 32 }, "ONNX Runtime refuses the model"],
   ])("%s", async (_, external, message) => {
-    const axis = {
-      name: "axis",
-      type: "int64",
-      shape: [1],
-      data: new Uint8Array(BigInt64Array.of(2n).buffer),
-    } as const;
     writeModel(graph({ initializers: [axis, { name: "row", type: "float", shape: [16], data: external }] }));
     writeFileSync(join(model, "onnx", "model.onnx_data"), Buffer.alloc(64));
     writeFileSync(join(folder, "secret"), Buffer.alloc(64));
@@ -311,12 +308,6 @@ describe("refuses", () => {
   it("files of external data in several folders", async () => {
     const tensor = (name: string, length: number, location: string) =>
       ({ name, type: "float", shape: [length], data: { location, offset: 0, length: 4 * length } }) as const;
-    const axis = {
-      name: "axis",
-      type: "int64",
-      shape: [1],
-      data: new Uint8Array(BigInt64Array.of(2n).buffer),
-    } as const;
     writeModel(graph({ initializers: [axis, tensor("row", 16, "one"), tensor("other", 4, "folder/two")] }));
     mkdirSync(join(model, "onnx", "folder"));
     for (const name of ["one", "folder/two"]) writeFileSync(join(model, "onnx", name), Buffer.alloc(64));
