@@ -109,11 +109,8 @@ def groups(corpus, embedder, tokenizer):
     return [query for query, _ in made], [documents for _, documents in made]
 
 
-def train(embed_folder, out, steps, seed=2):
-    torch.manual_seed(seed)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(embed_folder)
-    embedder = BertModel.from_pretrained(embed_folder, add_pooling_layer=False).eval()
-    model = open_model(embedder).train()
+def descent(model, steps):
+    """What makes each step: down the slope of a loss, ever more slowly."""
     # What words mean is settled; the pairs would only make them forget it.
     model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -121,6 +118,23 @@ def train(embed_folder, out, steps, seed=2):
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / WARM_UP, max(0.02, 1 - step / steps))
     )
+
+    def descend(loss):
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        schedule.step()
+
+    return descend
+
+
+def train(embed_folder, out, steps, seed=2):
+    torch.manual_seed(seed)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(embed_folder)
+    embedder = BertModel.from_pretrained(embed_folder, add_pooling_layer=False).eval()
+    model = open_model(embedder).train()
+    descend = descent(model, steps)
     corpus = Corpus(seed)
     began, mean = time.time(), None
     print(judge(model, tokenizer), flush=True)
@@ -134,11 +148,7 @@ def train(embed_folder, out, steps, seed=2):
         wanted[:, 0] = 1
         single = F.binary_cross_entropy_with_logits(scores, wanted, pos_weight=torch.tensor(float(count - 1)))
         loss = F.cross_entropy(scores, torch.zeros(len(scores), dtype=torch.long)) + 0.5 * single
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss)
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if step % 50 == 49 or step == steps - 1:
             print(f"step {step + 1}: loss {mean:.3f}, {time.time() - began:.0f} s, {time.process_time():.0f} s of CPU; {judge(model, tokenizer)}", flush=True)
@@ -164,12 +174,7 @@ def refine(embed_folder, folder, steps, seed=3):
     tokenizer = PreTrainedTokenizerFast.from_pretrained(embed_folder)
     embedder = BertModel.from_pretrained(embed_folder, add_pooling_layer=False).eval()
     model = BertForSequenceClassification.from_pretrained(folder).train()
-    model.bert.embeddings.word_embeddings.weight.requires_grad_(False)
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / WARM_UP, max(0.02, 1 - step / steps))
-    )
+    descend = descent(model, steps)
     start = [parameter.detach().clone() for parameter in model.parameters()]
     corpus = Corpus(seed)
     began, mean = time.time(), None
@@ -185,11 +190,7 @@ def refine(embed_folder, folder, steps, seed=3):
         rows = torch.cat([square, own], dim=1)
         single = F.binary_cross_entropy_with_logits(rows, wanted, pos_weight=torch.tensor(4.0))
         loss = (F.cross_entropy(rows, right) + F.cross_entropy(square.T, right)) / 2 + 0.5 * single
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        schedule.step()
+        descend(loss)
         mean = loss.item() if mean is None else 0.98 * mean + 0.02 * loss.item()
         if step % 50 == 49 or step == steps - 1:
             print(f"refined {step + 1}: loss {mean:.3f}, {time.time() - began:.0f} s, {time.process_time():.0f} s of CPU; {judge(model, tokenizer)}", flush=True)
