@@ -1,7 +1,7 @@
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 
 /** ONNX's numbers of element types (onnx.proto, `TensorProto.DataType`). */
-const elementTypes = { float: 1, uint8: 2, int8: 3, int32: 6, int64: 7, float16: 10, bfloat16: 16 } as const;
+const elementTypes = { float: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9, float16: 10, bfloat16: 16 } as const;
 export type ElementType = keyof typeof elementTypes;
 
 /** A dimension: a length, or the name of one that is known when the graph runs. */
@@ -29,12 +29,16 @@ export interface ExternalData {
   readonly length: number;
 }
 
-/** An attribute: a text, whole numbers, or a floating-point one, which have to be told apart. */
+/** An attribute: a text, whole numbers, a floating-point one, which have to be told apart, or a branch. */
 export type Attribute =
   | string
   | { readonly int: number }
   | { readonly ints: readonly number[] }
-  | { readonly float: number };
+  | { readonly float: number }
+  | { readonly graph: Branch };
+
+/** A graph inside of a node, which takes values of the one around it. */
+export type Branch = Pick<Graph, "nodes" | "outputs">;
 
 export interface GraphNode {
   readonly type: string;
@@ -75,7 +79,7 @@ function message(writer: BinaryWriter, field: number, write: () => void): void {
   writer.join();
 }
 
-function writeGraph(writer: BinaryWriter, { nodes, inputs, outputs, initializers }: Graph): void {
+function writeGraph(writer: BinaryWriter, { nodes, inputs, outputs, initializers }: Omit<Graph, "opsets">): void {
   for (const node of nodes) message(writer, 1, () => writeNode(writer, node));
   writer.tag(2, WireType.LengthDelimited).string("graph");
   for (const initializer of initializers) message(writer, 5, () => writeInitializer(writer, initializer));
@@ -92,7 +96,7 @@ function writeNode(writer: BinaryWriter, { type, domain, inputs, outputs, attrib
 }
 
 /** `AttributeProto.AttributeType`. */
-const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3, graph: 5, ints: 7 } as const;
 
 function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): void {
   const type = (number: number) => writer.tag(20, WireType.Varint).int32(number);
@@ -106,6 +110,9 @@ function writeAttribute(writer: BinaryWriter, name: string, value: Attribute): v
   } else if ("ints" in value) {
     for (const int of value.ints) writer.tag(8, WireType.Varint).int64(int);
     type(attributeTypes.ints);
+  } else if ("graph" in value) {
+    message(writer, 6, () => writeGraph(writer, { inputs: [], initializers: [], ...value.graph }));
+    type(attributeTypes.graph);
   } else {
     writer.tag(2, WireType.Bit32).float(value.float);
     type(attributeTypes.float);

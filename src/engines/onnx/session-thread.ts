@@ -25,8 +25,8 @@ function open(bytes: Uint8Array, weights: string): Promise<InferenceSession> {
       session: {
         model_external_initializers_file_folder_path: weights,
         x64quantprecision: x64QuantPrecision(),
-        // Spinning threads take a whole core while nothing is to be done.
-        intra_op: { allow_spinning: "0" },
+        // From one node to the next a thread stays awake; more would take a core from others while nothing is to be done.
+        intra_op: { spin_duration_us: "100" },
         // It would put back the slow kernel that `skipLayerNorm` of graph-builder.ts leaves.
         optimization: { disable_specified_optimizers: "SkipLayerNormFusion" },
       },

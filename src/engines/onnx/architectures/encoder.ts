@@ -110,17 +110,16 @@ export function postNormLayer(
 ): Value {
   const linear = (from: Value, name: string, inputs: number, outputs: number) =>
     graph.linear(from, weights.weight(`${name}.weight`, [outputs, inputs]), weights.weight(`${name}.bias`, [outputs]));
-  const projected = (name: string) => graph.gather(linear(x, name, hiddenSize, hiddenSize), tokens.padded);
+  const projected = (name: string) => linear(x, name, hiddenSize, hiddenSize);
   const attended = graph.attention(
     projected(names.query),
     projected(names.key),
     projected(names.value),
-    tokens.lengths,
+    tokens,
     heads,
     bias,
   );
-  const packed = graph.gather(graph.reshape(attended, [-1, hiddenSize]), tokens.packed);
-  const attention = linear(packed, names.attentionOutput, hiddenSize, hiddenSize);
+  const attention = linear(attended, names.attentionOutput, hiddenSize, hiddenSize);
   const middle = norm(graph, weights, names.attentionNorm, attention, x, hiddenSize, epsilon);
   const inner = graph.activation(linear(middle, names.intermediate, hiddenSize, intermediateSize), activation);
   const output = linear(inner, names.output, intermediateSize, hiddenSize);

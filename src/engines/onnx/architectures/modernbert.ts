@@ -72,17 +72,15 @@ export const modernbert: Architecture = (config) => {
         const before = layer === 0 ? x : norm(x, `${name}attn_norm`);
         const joined = linear(before, `${name}attn.Wqkv`, hiddenSize, 3 * hiddenSize, biased.attention);
         const [q, k, v] = graph.split(joined, 3) as [Value, Value, Value];
-        const padded = (part: Value) => graph.gather(part, tokens.padded);
         const attended = graph.attention(
-          padded(graph.rotate(q, angles[kind])),
-          padded(graph.rotate(k, angles[kind])),
-          padded(v),
-          tokens.lengths,
+          graph.rotate(q, angles[kind]),
+          graph.rotate(k, angles[kind]),
+          v,
+          tokens,
           heads,
           kind === "sliding_attention" ? near : undefined,
         );
-        const packed = graph.gather(graph.reshape(attended, [-1, hiddenSize]), tokens.packed);
-        x = graph.add(x, linear(packed, `${name}attn.Wo`, hiddenSize, hiddenSize, biased.attention));
+        x = graph.add(x, linear(attended, `${name}attn.Wo`, hiddenSize, hiddenSize, biased.attention));
         const middle = norm(x, `${name}mlp_norm`);
         const [input, gate] = graph.split(
           linear(middle, `${name}mlp.Wi`, hiddenSize, 2 * intermediateSize, biased.mlp),
