@@ -1,5 +1,6 @@
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { jsonCodec, tagOf } from "../codec/codec.ts";
+import { decodedMessage } from "../encoded-message.ts";
 import { LoquiError } from "../errors.ts";
 import type { Target } from "./bindings.ts";
 import { openEventStream } from "./event-stream.ts";
@@ -39,7 +40,8 @@ export function eventResponder({ method, sse }: Target, limits: RestLimits): Res
   return async (exchange, messages) => {
     const stream = openEventStream(exchange, { named, keepAliveMs: limits.keepAliveMs, holdMs: limits.holdMs });
     try {
-      const complete = await forward(exchange, messages, (message) => {
+      const complete = await forward(exchange, messages, (sent) => {
+        const message = decodedMessage(output, sent);
         const ready = stream.send(codec.encode(message), named ? tagOf(output, message) : undefined);
         return ready ? undefined : drained(exchange.response);
       });

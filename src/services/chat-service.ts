@@ -12,9 +12,9 @@ import { implement, type ServiceImplementation } from "./handlers.ts";
 /** Chat completion, and the tokens behind it, by the model that the request names. */
 export function createChatService(gateway: Gateway, limits: ChatLimits): ServiceImplementation {
   const complete = forwardUnary(gateway, ChatService.method.createChatCompletion);
-  const stream = forwardStream(gateway, ChatService.method.streamChatCompletion);
+  const stream = forwardStream(gateway, ChatService.method.streamChatCompletion, { encoded: true });
   const completeText = forwardUnary(gateway, ChatService.method.createCompletion);
-  const streamText = forwardStream(gateway, ChatService.method.streamCompletion);
+  const streamText = forwardStream(gateway, ChatService.method.streamCompletion, { encoded: true });
   return implement(ChatService, {
     createChatCompletion(request, context) {
       checkWhole(request);

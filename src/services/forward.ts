@@ -27,6 +27,7 @@ export function forwardUnary<I extends DescMessage, O extends DescMessage>(
 export function forwardStream<I extends DescMessage, O extends DescMessage>(
   gateway: Gateway,
   method: DescMethodServerStreaming<I, O>,
+  options?: CallOptions,
 ): (request: MessageShape<I> & ModelRequest, context: RequestContext) => AsyncIterable<MessageShape<O>> {
-  return (request, context) => gateway.call(method, request, context);
+  return (request, context) => gateway.call(method, request, context, options);
 }
