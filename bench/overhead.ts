@@ -8,7 +8,9 @@
  * Each round runs the loop, REST and gRPC in turn, in another order each time;
  * the loop has a process of its own with the worker's environment. Prompts
  * differ in their first words, so that no prefix is cached. Reported are the
- * medians over the rounds, of the figures and of each round's ratio. With
+ * medians over the rounds, of the figures and of each round's ratio, and the
+ * speed of each side's best round: a busy machine slows any round down, and
+ * speeds none up. With
  * `--against`, another checkout's server (installed, and built by `npm run
  * build:llama` if this one is) is measured in the same rounds.
  */
@@ -85,6 +87,7 @@ for (const streams of streamCounts) {
   console.log(`${streams} streams`);
   for (const [side, own] of samples) {
     const speed = median(own.map((sample) => sample.tokensPerSecond));
+    const best = (of: readonly Sample[]) => Math.max(...of.map((sample) => sample.tokensPerSecond));
     const first = median(own.map((sample) => sample.firstTokenMs));
     const ratio = median(own.map((sample, i) => sample.tokensPerSecond / (loops[i]?.tokensPerSecond ?? Number.NaN)));
     const later = median(own.map((sample, i) => sample.firstTokenMs - (loops[i]?.firstTokenMs ?? Number.NaN)));
@@ -92,7 +95,7 @@ for (const streams of streamCounts) {
       (name) => `${name} ${median(own.map(({ cpuMs }) => cpuMs[name] ?? Number.NaN)).toFixed(2)}`,
     );
     console.log(
-      `  ${side.padEnd(18)} ${speed.toFixed(1)} tok/s (${ratio.toFixed(3)}×), first token ${first.toFixed(1)} ms (${later >= 0 ? "+" : ""}${later.toFixed(1)}), CPU ms a token: ${cpu.join(", ")}`,
+      `  ${side.padEnd(18)} ${speed.toFixed(1)} tok/s (${ratio.toFixed(3)}×), best ${best(own).toFixed(1)} (${(best(own) / best(loops)).toFixed(3)}×), first token ${first.toFixed(1)} ms (${later >= 0 ? "+" : ""}${later.toFixed(1)}), CPU ms a token: ${cpu.join(", ")}`,
     );
   }
 }

@@ -319,14 +319,16 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
    * Prompt tokens that the next batch may take. The gap that they put between
    * the tokens of those who generate is kept short, unless more are waiting for
    * their first token: small batches cost them all, and the throughput. So does
-   * a small rest in a step of its own: up to a quarter more is taken with the last.
+   * a small rest in a step of its own: up to a quarter more is taken with the
+   * last, up to half where the rest is of several prompts.
    */
   function promptBudget(generating: number, lengths: readonly number[]): number {
     if (generating === 0) return engine.batchSize;
     const pieceTokens = limits.pieceTokens ?? budget.tokens(generating);
     const most = pieceTokens * Math.max(1, Math.ceil(lengths.length / generating));
     const all = lengths.reduce((sum, length) => sum + length, 0);
-    return Math.min(all <= most * 1.25 ? all : most, engine.batchSize - generating);
+    const withRest = most * (lengths.length > 1 ? 1.5 : 1.25);
+    return Math.min(all <= withRest ? all : most, engine.batchSize - generating);
   }
 
   /**
