@@ -90,7 +90,7 @@ const parameters = z.strictObject({
    * for the first and the last ones of each; 0 sends each at once. Nobody reads
    * faster than a dozen times a second.
    */
-  stream_interval_ms: z.int().min(0).max(10_000).default(80),
+  stream_interval_ms: z.int().min(0).max(10_000).default(100),
   /** How the tokens of a text become one vector, several joined; as the checkpoint says where absent. */
   pooling: z
     .union([poolingMode.transform((mode) => [mode]), z.array(poolingMode).min(1).max(6)])

@@ -2,8 +2,8 @@ import { readdir, readFile } from "node:fs/promises";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { Counter, Gauge, type Registry } from "prom-client";
 
-/** How often the event loop's delay is measured, in milliseconds: an idle server wakes as often. */
-const resolutionMs = 20;
+/** How often the event loop's delay is measured, in milliseconds: the process wakes as often, also beside a decode that wants every core. */
+const resolutionMs = 250;
 
 /**
  * Registers what is measured of this process, under the names that Prometheus'
