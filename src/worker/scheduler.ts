@@ -23,8 +23,9 @@ export interface SchedulerLimits {
   readonly maxQueuedTokens: number;
   /**
    * Prompt tokens per decode while others generate: bounds the gap between
-   * their tokens. Where more prompts wait than sequences generate, as many times
-   * more. Default: by the time that they take ({@link createPromptBudget}).
+   * their tokens. Where several prompts wait, as many times more, up to four, or
+   * what there are of them for each sequence that generates. Default: by the time
+   * that they take ({@link createPromptBudget}).
    */
   readonly pieceTokens?: number | undefined;
 }
@@ -317,17 +318,20 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
 
   /**
    * Prompt tokens that the next batch may take. The gap that they put between
-   * the tokens of those who generate is kept short, unless more are waiting for
-   * their first token: small batches cost them all, and the throughput. So does
-   * a small rest in a step of its own: up to a quarter more is taken with the
-   * last, up to half where the rest is of several prompts.
+   * the tokens of those who generate is kept short; longer where several wait
+   * for their first token, up to four times, or as many as there are for each
+   * who generates: small batches cost them all, and the throughput (16 prompts
+   * of 103 tokens that came together took 2.9 s in 11 steps and 5.0 in 19). So
+   * does a small rest in a step of its own: up to a quarter more is taken with
+   * the last, up to half where the rest is of several prompts.
    */
   function promptBudget(generating: number, lengths: readonly number[]): number {
     if (generating === 0) return engine.batchSize;
     const pieceTokens = limits.pieceTokens ?? budget.tokens(generating);
-    const most = pieceTokens * Math.max(1, Math.ceil(lengths.length / generating));
+    const waiting = lengths.length;
+    const most = pieceTokens * Math.max(Math.min(waiting, 4), Math.ceil(waiting / generating));
     const all = lengths.reduce((sum, length) => sum + length, 0);
-    const withRest = most * (lengths.length > 1 ? 1.5 : 1.25);
+    const withRest = most * (waiting > 1 ? 1.5 : 1.25);
     return Math.min(all <= withRest ? all : most, engine.batchSize - generating);
   }
 
