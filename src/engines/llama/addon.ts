@@ -36,6 +36,11 @@ export interface Llama {
   /** Cores that do arithmetic well: not hyperthreads, not efficiency cores. */
   readonly mathCores: number;
   /**
+   * Whether threads stay from one decode to the next (OpenMP), as the local
+   * build's do. The prebuilt binary starts them anew.
+   */
+  readonly keepsThreads: boolean;
+  /**
    * Whether a pooled context gives the vectors of all rows of a batch, as the
    * local build does. The prebuilt binary gives those of sequence 0 alone.
    */
@@ -246,7 +251,7 @@ export async function loadLlama(onLog?: (level: LogLevel, message: string) => vo
 
 async function load(): Promise<Llama> {
   const [best, ...others] = findAddons();
-  const { addon, path } = requireFirst(best, others);
+  const { addon, path, local } = requireFirst(best, others);
   addon.setLogger((level, message) => {
     complaints = [...complaints, { level, message: message.trim() }].slice(-16);
     log(levels[level] ?? "debug", message.trimEnd());
@@ -259,6 +264,7 @@ async function load(): Promise<Llama> {
 
   return {
     mathCores: Math.max(1, Math.floor(addon.getMathCores())),
+    keepsThreads: local,
     poolsBatches: "getSequenceEmbeddings" in addon.AddonContext.prototype,
     async openModel(file, gpuLayers, replaced = new Map()) {
       const overridesList = [...replaced].map(([key, value]): [string, bigint] => [key, BigInt(value)]);
@@ -270,9 +276,9 @@ async function load(): Promise<Llama> {
 }
 
 /** Loads the first of some binaries that can be loaded here. */
-function requireFirst(file: AddonFile, others: readonly AddonFile[]): { addon: Addon; path: string } {
+function requireFirst(file: AddonFile, others: readonly AddonFile[]): { addon: Addon; path: string; local: boolean } {
   try {
-    return { addon: requireAddon(file), path: file.path };
+    return { addon: requireAddon(file), path: file.path, local: file.local };
   } catch (error) {
     const [next, ...rest] = others;
     if (next === undefined) throw error;

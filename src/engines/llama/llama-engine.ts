@@ -18,7 +18,7 @@ import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
 import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
 import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
 import { orderRows } from "./row-order.ts";
-import { chooseThreads, threadCounts } from "./threads.ts";
+import { chooseThreads, type ThreadChoice, threadCounts } from "./threads.ts";
 import { bytesBehind, createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
 import { createTokenizer, type Tokenizer } from "./tokenize.ts";
 
@@ -59,15 +59,20 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
     const batchSize = Math.min(options.batchSize ?? 512, cells);
     context = await model.openContext({ cells, sequences, batchSize, threads: options.threads ?? 1 });
     const most = Math.min(llama.mathCores, availableParallelism());
-    const counts = options.threads === undefined ? threadCounts(most, model.sizeBytes) : [options.threads];
-    const threads = await chooseThreads(context, counts);
+    // Threads that stay cost nothing: where a number is asked for, it is taken.
+    const counts =
+      options.threads === undefined || !llama.keepsThreads
+        ? threadCounts(options.threads ?? most, model.sizeBytes)
+        : [options.threads];
+    const threads = await chooseThreads(context, counts, llama.keepsThreads);
     const [window] = numbersOf(header.metadata.get(`${architectureOf(header)}.attention.sliding_window`));
-    const info = modelInfo(model, header, threads);
+    const info = modelInfo(model, header, threads.batch);
     return new LlamaEngine(model, context, info, {
       sequences,
       contextLength,
       batchSize,
       window,
+      threads,
       added: addedTokens(model, header),
     });
   } catch (error) {
@@ -86,6 +91,7 @@ interface EngineShape {
   readonly batchSize: number;
   /** Positions that sliding-window layers see, where the model says so. */
   readonly window: number | undefined;
+  readonly threads: ThreadChoice;
   readonly added: AddedTokens;
 }
 
@@ -117,6 +123,7 @@ class LlamaEngine implements TokenEngine {
   readonly #model: LlamaModel;
   readonly #context: LlamaContext;
   readonly #window: number | undefined;
+  readonly #threads: ThreadChoice;
   readonly #bytes: TokenBytes;
   readonly #tokenize: Tokenizer;
   readonly #added: AddedTokens;
@@ -140,6 +147,7 @@ class LlamaEngine implements TokenEngine {
     this.#model = model;
     this.#context = context;
     this.#window = shape.window;
+    this.#threads = shape.threads;
     this.#bytes = createTokenBytes(model);
     this.#probes = createProbePool(() => model.createProbe(), probes);
     this.#tokenize = createTokenizer(model, info.vocabularySize);
@@ -217,7 +225,11 @@ class LlamaEngine implements TokenEngine {
     this.#checkRows(rows);
     this.#decodes += 1;
     const ordered = orderRows(rows);
-    const indexes = await this.#alone(() => this.#context.decode(ordered.map(({ row }) => row)));
+    const one = rows.length === 1 && rows[0]?.tokens.length === 1;
+    const indexes = await this.#alone(() => {
+      this.#context.setThreads(one ? this.#threads.token : this.#threads.batch);
+      return this.#context.decode(ordered.map(({ row }) => row));
+    });
     for (const row of rows) this.#held[row.sequence] = row.position + row.tokens.length;
     const handles: LogitsHandle[][] = rows.map(() => []);
     for (const [i, { row, place }] of ordered.entries()) {

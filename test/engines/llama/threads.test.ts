@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import type { LlamaContext } from "../../../src/engines/llama/addon.ts";
 import { chooseThreads, threadCounts } from "../../../src/engines/llama/threads.ts";
+import type { DecodeRow } from "../../../src/engines/token-engine.ts";
 
 describe("thread counts", () => {
   it.each([
@@ -18,15 +19,16 @@ describe("thread counts", () => {
 describe("choosing", () => {
   afterEach(() => vi.restoreAllMocks());
 
-  /** A context whose decodes take what a table says, by a clock of its own. */
-  function fakeContext(msByThreads: Record<number, number>) {
+  /** A context whose decodes take what tables say, of one token and of several, by a clock of its own. */
+  function fakeContext(msByThreads: Record<number, number>, batchMs = msByThreads) {
     const state = { clock: 0, threads: 1, decodes: 0, held: 0 };
     vi.spyOn(performance, "now").mockImplementation(() => state.clock);
     const context = {
-      async decode() {
-        state.clock += msByThreads[state.threads] ?? 0;
+      async decode([row]: readonly DecodeRow[]) {
+        const length = row?.tokens.length ?? 0;
+        state.clock += (length > 1 ? batchMs : msByThreads)[state.threads] ?? 0;
         state.decodes += 1;
-        state.held += 1;
+        state.held += length;
         return [0];
       },
       setThreads(threads: number) {
@@ -48,17 +50,30 @@ describe("choosing", () => {
     ["the only one", [3], { 3: 5 }, 3],
   ])("takes %s", async (_what, counts, msByThreads, expected) => {
     const { context, state } = fakeContext(msByThreads);
-    expect(await chooseThreads(context, counts)).toBe(expected);
-    expect(state).toMatchObject({ threads: expected, held: 0 });
+    expect(await chooseThreads(context, counts, true)).toEqual({ token: expected, batch: expected });
+    expect(state.held).toBe(0);
+  });
+
+  it("takes more for batches where that is faster, never fewer", async () => {
+    const more = fakeContext({ 1: 8, 2: 9, 4: 12 }, { 1: 40, 2: 22, 4: 13 });
+    expect(await chooseThreads(more.context, [1, 2, 4], true)).toEqual({ token: 1, batch: 4 });
+    vi.restoreAllMocks();
+    const fewer = fakeContext({ 1: 8, 2: 4, 4: 5 }, { 1: 1, 2: 10, 4: 12 });
+    expect(await chooseThreads(fewer.context, [1, 2, 4], true)).toEqual({ token: 2, batch: 2 });
+  });
+
+  it("takes more that have to be started anew only where they are much faster", async () => {
+    const { context } = fakeContext({ 1: 8.2, 2: 6.7 }, { 1: 40, 2: 22 });
+    expect(await chooseThreads(context, [1, 2], false)).toEqual({ token: 1, batch: 2 });
   });
 
   it("decodes once where there is nothing to choose, and gives up soon on what is much slower", async () => {
     const single = fakeContext({ 2: 5 });
-    await chooseThreads(single.context, [2]);
+    await chooseThreads(single.context, [2], true);
     expect(single.state.decodes).toBe(1);
     vi.restoreAllMocks();
     const slow = fakeContext({ 1: 10, 2: 1000 });
-    expect(await chooseThreads(slow.context, [1, 2, 4])).toBe(1);
-    expect(slow.state.clock).toBeLessThan(1200);
+    expect(await chooseThreads(slow.context, [1, 2, 4], true)).toEqual({ token: 1, batch: 1 });
+    expect(slow.state.clock).toBeLessThan(2300);
   });
 });
