@@ -767,7 +767,7 @@ export const comments: ReadonlyMap<string, string> = new Map([
   ["loqui.v1.ModelParameters.sequences", "How many requests are generated at once; the KV cache has room for `n_ctx`\ntokens for each. 1 to 256. Default 4."],
   ["loqui.v1.ModelParameters.batch_size", "The most tokens evaluated in one step. 1 to 65,536. Default 512."],
   ["loqui.v1.ModelParameters.prefill_chunk", "The most tokens of prompts evaluated in one step while others generate. 1\nto 65,536. Default: as many as take 0.15 seconds."],
-  ["loqui.v1.ModelParameters.threads", "Threads to compute with. 1 to 1,024. Default: measured when the model\nloads."],
+  ["loqui.v1.ModelParameters.threads", "Threads to compute with, for a single token fewer where a binary that starts\nthem anew each time loses by them. 1 to 1,024. Default: measured when the\nmodel loads."],
   ["loqui.v1.ModelParameters.gpu_layers", "Layers kept on a GPU. 0 is none. Default: as many as fit."],
   ["loqui.v1.ModelParameters.flash_attention", "Whether attention is computed blockwise (flash attention)."],
   ["loqui.v1.ModelParameters.kv_cache_type", "The type of the KV cache, e.g. `f16`, `q8_0`. Default `f16`."],

@@ -401,8 +401,9 @@ export type ModelParameters = Message<"loqui.v1.ModelParameters"> & {
   prefillChunk?: number | undefined;
 
   /**
-   * Threads to compute with. 1 to 1,024. Default: measured when the model
-   * loads.
+   * Threads to compute with, for a single token fewer where a binary that starts
+   * them anew each time loses by them. 1 to 1,024. Default: measured when the
+   * model loads.
    *
    * @generated from field: optional uint32 threads = 5;
    */
