@@ -64,7 +64,7 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
       options.threads === undefined || !llama.keepsThreads
         ? threadCounts(options.threads ?? most, model.sizeBytes)
         : [options.threads];
-    const threads = await chooseThreads(context, counts, llama.keepsThreads);
+    const threads = await chooseThreads(context, counts, batchSize, llama.keepsThreads);
     const [window] = numbersOf(header.metadata.get(`${architectureOf(header)}.attention.sliding_window`));
     const info = modelInfo(model, header, threads.batch);
     return new LlamaEngine(model, context, info, {

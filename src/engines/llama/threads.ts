@@ -41,8 +41,9 @@ export interface ThreadChoice {
 /**
  * Finds which of some rising thread counts decodes one token fastest, and which
  * several, and leaves the context empty. Decodes at least once, so that the
- * weights are in memory before the first request. `keepsThreads`: they stay from
- * one decode to the next.
+ * weights are in memory before the first request. `batchSize` is the context's,
+ * beyond which llama.cpp ends the process. `keepsThreads`: they stay from one
+ * decode to the next.
  *
  * More is not better: without OpenMP threads are started anew for every
  * decode, and on a machine that is busy with something else they wait for each
@@ -52,15 +53,19 @@ export interface ThreadChoice {
 export async function chooseThreads(
   context: LlamaContext,
   counts: readonly number[],
+  batchSize: number,
   keepsThreads: boolean,
 ): Promise<ThreadChoice> {
   const share = keepsThreads ? worthwhile.kept : worthwhile.startedAnew;
   const token = await fastestCount(context, counts, 1, share);
   const more = counts.filter((count) => count >= token);
-  return { token, batch: await fastestCount(context, more, batchTokens, share) };
+  return { token, batch: await fastestCount(context, more, Math.min(batchTokens, batchSize), share) };
 }
 
-/** The count with which so many tokens are decoded fastest; nothing is decoded for a choice of one, but a token. */
+/**
+ * The count with which so many tokens are decoded fastest. Where there is but one
+ * count nothing is measured; a single token is decoded all the same, once.
+ */
 async function fastestCount(
   context: LlamaContext,
   counts: readonly number[],

@@ -21,7 +21,7 @@ describe("choosing", () => {
 
   /** A context whose decodes take what tables say, of one token and of several, by a clock of its own. */
   function fakeContext(msByThreads: Record<number, number>, batchMs = msByThreads) {
-    const state = { clock: 0, threads: 1, decodes: 0, held: 0 };
+    const state = { clock: 0, threads: 1, decodes: 0, held: 0, longest: 0 };
     vi.spyOn(performance, "now").mockImplementation(() => state.clock);
     const context = {
       async decode([row]: readonly DecodeRow[]) {
@@ -29,6 +29,7 @@ describe("choosing", () => {
         state.clock += (length > 1 ? batchMs : msByThreads)[state.threads] ?? 0;
         state.decodes += 1;
         state.held += length;
+        state.longest = Math.max(state.longest, length);
         return [0];
       },
       setThreads(threads: number) {
@@ -50,30 +51,41 @@ describe("choosing", () => {
     ["the only one", [3], { 3: 5 }, 3],
   ])("takes %s", async (_what, counts, msByThreads, expected) => {
     const { context, state } = fakeContext(msByThreads);
-    expect(await chooseThreads(context, counts, true)).toEqual({ token: expected, batch: expected });
+    expect(await chooseThreads(context, counts, 512, true)).toEqual({ token: expected, batch: expected });
     expect(state.held).toBe(0);
   });
 
   it("takes more for batches where that is faster, never fewer", async () => {
     const more = fakeContext({ 1: 8, 2: 9, 4: 12 }, { 1: 40, 2: 22, 4: 13 });
-    expect(await chooseThreads(more.context, [1, 2, 4], true)).toEqual({ token: 1, batch: 4 });
+    expect(await chooseThreads(more.context, [1, 2, 4], 512, true)).toEqual({ token: 1, batch: 4 });
     vi.restoreAllMocks();
     const fewer = fakeContext({ 1: 8, 2: 4, 4: 5 }, { 1: 1, 2: 10, 4: 12 });
-    expect(await chooseThreads(fewer.context, [1, 2, 4], true)).toEqual({ token: 2, batch: 2 });
+    expect(await chooseThreads(fewer.context, [1, 2, 4], 512, true)).toEqual({ token: 2, batch: 2 });
   });
 
   it("takes more that have to be started anew only where they are much faster", async () => {
     const { context } = fakeContext({ 1: 8.2, 2: 6.7 }, { 1: 40, 2: 22 });
-    expect(await chooseThreads(context, [1, 2], false)).toEqual({ token: 1, batch: 2 });
+    expect(await chooseThreads(context, [1, 2], 512, false)).toEqual({ token: 1, batch: 2 });
+  });
+
+  it("decodes no more tokens at a time than the context takes", async () => {
+    const { context, state } = fakeContext({ 1: 8, 2: 5 });
+    expect(await chooseThreads(context, [1, 2], 4, true)).toEqual({ token: 2, batch: 2 });
+    expect(state.longest).toBe(1);
+    expect(await chooseThreads(context, [1], 4, true)).toEqual({ token: 1, batch: 1 });
+    vi.restoreAllMocks();
+    const worse = fakeContext({ 1: 5, 2: 8 }, { 1: 20, 2: 11 });
+    expect(await chooseThreads(worse.context, [1, 2], 4, true)).toEqual({ token: 1, batch: 2 });
+    expect(worse.state.longest).toBe(4);
   });
 
   it("decodes once where there is nothing to choose, and gives up soon on what is much slower", async () => {
     const single = fakeContext({ 2: 5 });
-    await chooseThreads(single.context, [2], true);
+    await chooseThreads(single.context, [2], 512, true);
     expect(single.state.decodes).toBe(1);
     vi.restoreAllMocks();
     const slow = fakeContext({ 1: 10, 2: 1000 });
-    expect(await chooseThreads(slow.context, [1, 2, 4], true)).toEqual({ token: 1, batch: 1 });
+    expect(await chooseThreads(slow.context, [1, 2, 4], 512, true)).toEqual({ token: 1, batch: 1 });
     expect(slow.state.clock).toBeLessThan(2300);
   });
 });
