@@ -15,7 +15,7 @@ export interface BareReport {
 }
 
 const [path = "", threads = "2", batchTokens = "512"] = process.argv.slice(2);
-const engine = await openOnnxEngine({ path, threads: Number(threads) });
+const engine = await openOnnxEngine({ path, threads: Number(threads), batchSize: Number(batchTokens) });
 
 process.on("message", async (order: BareOrder) => {
   const requests = order.map((texts) => texts.map((text) => engine.tokenize(text, "end")));

@@ -1,4 +1,5 @@
 import { type DescMessage, type MessageShape, toJsonString } from "@bufbuild/protobuf";
+import { decodedMessage } from "../encoded-message.ts";
 import { methodName } from "../method-name.ts";
 import type { Dispatcher } from "../services/dispatcher.ts";
 import type { Logger } from "./log.ts";
@@ -36,7 +37,8 @@ async function* kept(
   let answer = "";
   try {
     for await (const message of messages) {
-      if (answer.length < maxLength) answer += `${answer === "" ? "" : "\n"}${shown(desc, message)}`;
+      if (answer.length < maxLength)
+        answer += `${answer === "" ? "" : "\n"}${shown(desc, decodedMessage(desc, message))}`;
       yield message;
     }
   } finally {

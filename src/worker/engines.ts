@@ -45,13 +45,13 @@ const runtimes: Readonly<Record<string, Runtime>> = {
     },
   },
   onnxruntime: {
-    async openTexts({ path, file, contextLength, threads, pooling, quantization }) {
+    async openTexts({ path, file, contextLength, batchSize, threads, pooling, quantization }) {
       const { openOnnxEngine } = await import("../engines/onnx/onnx-engine.ts");
-      return openOnnxEngine({ path, file, contextLength, threads, pooling, quantization });
+      return openOnnxEngine({ path, file, contextLength, batchSize, threads, pooling, quantization });
     },
-    async openPairs({ path, file, contextLength, threads, quantization }) {
+    async openPairs({ path, file, contextLength, batchSize, threads, quantization }) {
       const { openOnnxPairEngine } = await import("../engines/onnx/onnx-pair-engine.ts");
-      return openOnnxPairEngine({ path, file, contextLength, threads, quantization });
+      return openOnnxPairEngine({ path, file, contextLength, batchSize, threads, quantization });
     },
     environment: async () => ({}),
   },

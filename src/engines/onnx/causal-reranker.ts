@@ -7,7 +7,7 @@ import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { type Checkpoint, fieldsOf, inFolder, unusable } from "./checkpoint.ts";
 import { loadGraph } from "./loaded-graph.ts";
-import { contextOf, type OnnxEngineOptions } from "./onnx-engine.ts";
+import { contextOf, graphOptions, type OnnxEngineOptions } from "./onnx-engine.ts";
 import { buildPairGraph } from "./pair-graph.ts";
 import { readEncoderConfig, readModules, readPrompts } from "./sentence-transformers.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
@@ -107,7 +107,7 @@ export async function openCausalReranker(
   }
   const { no, yes } = answers ?? answersOf(tokenizer);
   const classifier = classifierOf(encoder, [no, yes]);
-  const graph = await buildPairGraph(checkpoint, folder, { ...encoder, classifier }, 2, false, options.quantization);
+  const graph = await buildPairGraph(checkpoint, folder, { ...encoder, classifier }, 2, false, graphOptions(options));
   const { session, info } = await loadGraph(graph, encoder, undefined, options.threads);
   return {
     info,

@@ -115,8 +115,8 @@ export interface GraphBuilder {
   floats(data: readonly number[], shape: readonly number[]): Value;
   /**
    * Of tokens that are packed, as what comes out is: `[tokens, width]`. `bias` is added to the products of queries
-   * and keys, `[1, heads or 1, longest, longest]`. Rows of one length, a single one above all, are neither padded
-   * nor masked: without a mask the kernel takes 8 to 25 % less.
+   * and keys, `[1, heads or 1, longest, longest]`. A row that always runs alone ({@link GraphOptions.aloneAbove}) is
+   * neither padded nor masked: without a mask the kernel takes 8 to 25 % less.
    */
   attention(q: Value, k: Value, v: Value, rows: PackedRows, heads: number, bias?: Value): Value;
   /**
@@ -146,12 +146,6 @@ export interface EncodedGraph {
 export interface Quantization {
   /** The folder in which quantized weights are kept. */
   readonly cacheFolder: string;
-}
-
-/** What there is to know of rows of one length. */
-interface Evenness {
-  readonly even: Value<"bool">;
-  readonly shape: Value<"int64">;
 }
 
 type Attributes = Readonly<Record<string, Attribute>>;
@@ -186,7 +180,19 @@ function inputsOf({ inputs, attributes }: GraphNode): readonly string[] {
   return [...inputs, ...branches.flatMap(inputsOf)];
 }
 
-export function createGraphBuilder(quantization?: Quantization): GraphBuilder {
+export interface GraphOptions {
+  /** To 8 bits; the weights are taken as they are where absent. */
+  readonly quantization?: Quantization | undefined;
+  /**
+   * Rows of more tokens than this are batches of their own, and are computed in
+   * another way, which may differ in the last digits. It goes by a row's length,
+   * so that what a text gets doesn't depend on what else is there: equal documents
+   * have equal scores. None are where absent.
+   */
+  readonly aloneAbove?: number | undefined;
+}
+
+export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = {}): GraphBuilder {
   let nodes: GraphNode[] = [];
   const inputs: GraphValue[] = [];
   const outputs: GraphValue[] = [];
@@ -197,7 +203,7 @@ export function createGraphBuilder(quantization?: Quantization): GraphBuilder {
   const tensorNames = new Map<Value, string>();
   const quantized = new Map<string, StoredTensor>();
   const quantizedRows = new Map<Value, { readonly bytes: Value<"uint8">; readonly scales: Value }>();
-  const evennesses = new Map<Value<"int32">, Evenness>();
+  const aloneConditions = new Map<Value<"int32">, Value<"bool">>();
   let middleName: Value<"uint8"> | undefined;
   let values = 0;
 
@@ -289,14 +295,15 @@ export function createGraphBuilder(quantization?: Quantization): GraphBuilder {
     return node("If", [condition], attributes);
   }
 
-  /** Whether rows have one length, and what shape they have then, the last dimension left open. */
-  function evenness({ padded, packed }: PackedRows): Evenness {
-    const found = evennesses.get(padded);
-    if (found !== undefined) return found;
-    const even = node<"bool">("Equal", [node("Size", [padded]), node("Size", [packed])]);
-    const shape = node<"int64">("Concat", [node("Shape", [padded]), ints([-1])], { axis: { int: 0 } });
-    evennesses.set(padded, { even, shape });
-    return { even, shape };
+  /** Whether there is one row, and it has more tokens than that. */
+  function alone({ lengths, packed }: PackedRows, tokens: number): Value<"bool"> {
+    let condition = aloneConditions.get(lengths);
+    if (condition === undefined) {
+      const single = node<"bool">("Equal", [node("Size", [lengths]), ints([1], [])]);
+      condition = node<"bool">("And", [single, node("Greater", [node("Size", [packed]), ints([tokens], [])])]);
+      aloneConditions.set(lengths, condition);
+    }
+    return condition;
   }
 
   /** The zero of bytes that stand for numbers of both signs. */
@@ -436,7 +443,6 @@ export function createGraphBuilder(quantization?: Quantization): GraphBuilder {
     indices: ints32,
     floats,
     attention(q, k, v, rows, heads, bias) {
-      const { even, shape } = evenness(rows);
       const attend = (parts: readonly Value[], lengths: string) =>
         node(
           "MultiHeadAttention",
@@ -444,25 +450,27 @@ export function createGraphBuilder(quantization?: Quantization): GraphBuilder {
           { num_heads: { int: heads } },
           "com.microsoft",
         );
+      const padded = () => {
+        const attended = attend(
+          [q, k, v].map((part) => gather(part, rows.padded)),
+          rows.lengths,
+        );
+        // All places, one row after the other.
+        const width = node("Shape", [q], { start: { int: 1 } });
+        const places = node("Reshape", [attended, node("Concat", [ints([-1]), width], { axis: { int: 0 } })]);
+        return gather(places, rows.packed);
+      };
+      if (aloneAbove === undefined) return padded();
       return either(
-        even,
+        alone(rows, aloneAbove),
         () => {
           const attended = attend(
-            [q, k, v].map((part) => node("Reshape", [part, shape])),
+            [q, k, v].map((part) => node("Unsqueeze", [part, ints([0])])),
             "",
           );
-          return node("Reshape", [attended, node("Shape", [q])]);
+          return node("Squeeze", [attended, ints([0])]);
         },
-        () => {
-          const attended = attend(
-            [q, k, v].map((part) => gather(part, rows.padded)),
-            rows.lengths,
-          );
-          // All places, one row after the other.
-          const width = node("Shape", [q], { start: { int: 1 } });
-          const places = node("Reshape", [attended, node("Concat", [ints([-1]), width], { axis: { int: 0 } })]);
-          return gather(places, rows.packed);
-        },
+        padded,
       );
     },
 

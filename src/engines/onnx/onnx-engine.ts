@@ -4,7 +4,7 @@ import { encoderOf } from "./architectures.ts";
 import { packRows } from "./batch.ts";
 import { inFolder, openCheckpoint, unusable } from "./checkpoint.ts";
 import { findExport, readExport } from "./exported-encoder.ts";
-import type { Quantization } from "./graph-builder.ts";
+import type { GraphOptions, Quantization } from "./graph-builder.ts";
 import { loadGraph } from "./loaded-graph.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { buildGraphAfterExport, buildSentenceGraph } from "./sentence-graph.ts";
@@ -24,6 +24,8 @@ export interface OnnxEngineOptions {
   readonly threads?: number | undefined;
   /** How a text's tokens become one vector, several joined; as the checkpoint says where absent. */
   readonly pooling?: readonly PoolingMode[] | undefined;
+  /** Tokens of a batch, in which no two rows of more than half of it are; a caller that keeps to none leaves it out. */
+  readonly batchSize?: number | undefined;
   /** To 8 bits; the weights are taken as they are where absent. Not for exports. */
   readonly quantization?: Quantization | undefined;
 }
@@ -50,7 +52,7 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
   const contextLength = contextOf(options, Math.min(layout.maxTokens ?? maxTokens, encoder.maxPositions));
   const built =
     exported === undefined
-      ? await buildSentenceGraph(checkpoint, encoderOf(config), layout, options.quantization)
+      ? await buildSentenceGraph(checkpoint, encoderOf(config), layout, graphOptions(options))
       : await buildGraphAfterExport(checkpoint, exported.graph.output, layout, options.path);
   const pooling = exported?.graph.output.kind === "vectors" ? [] : layout.pooling;
   const { session, info } = await loadGraph({ ...built, pooling }, encoder, exported, options.threads);
@@ -98,6 +100,11 @@ function tokenHeads(session: Session, heads: TokenHeads, without: ReadonlySet<nu
       return { vectors, outputs: found };
     },
   };
+}
+
+/** What a graph is built with. */
+export function graphOptions({ quantization, batchSize }: OnnxEngineOptions): GraphOptions {
+  return { quantization, aloneAbove: batchSize === undefined ? undefined : Math.floor(batchSize / 2) };
 }
 
 /** Throws `model_unavailable` where an export is asked to be quantized. */

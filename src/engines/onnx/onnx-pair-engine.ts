@@ -6,7 +6,7 @@ import { type Checkpoint, inFolder, openCheckpoint, unusable } from "./checkpoin
 import { readCrossEncoder } from "./cross-encoder.ts";
 import { findExport, readExport } from "./exported-encoder.ts";
 import { loadGraph } from "./loaded-graph.ts";
-import { contextOf, type OnnxEngineOptions, refuseQuantized } from "./onnx-engine.ts";
+import { contextOf, graphOptions, type OnnxEngineOptions, refuseQuantized } from "./onnx-engine.ts";
 import { buildGraphAfterLogits, buildPairGraph } from "./pair-graph.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
@@ -35,7 +35,7 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
   if (typed === undefined) throw unusable("tokenizer.json has no template for pairs");
   const graph =
     exported === undefined
-      ? await buildPairGraph(checkpoint, folder, encoderOf(config), labels, typed, options.quantization)
+      ? await buildPairGraph(checkpoint, folder, encoderOf(config), labels, typed, graphOptions(options))
       : await buildGraphAfterLogits(exported.graph.output, labels, options.path);
   const { session, info } = await loadGraph(graph, encoder, exported, options.threads);
   return {

@@ -1,6 +1,6 @@
 import type { Encoder } from "./architectures/encoder.ts";
 import { type Checkpoint, unusable } from "./checkpoint.ts";
-import { createGraphBuilder, type Quantization } from "./graph-builder.ts";
+import { createGraphBuilder, type GraphOptions } from "./graph-builder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { findTensors, folderOf } from "./safetensors.ts";
 import { type BuiltGraph, builtGraph, pool, tokenInputs } from "./sentence-graph.ts";
@@ -21,13 +21,13 @@ export async function buildPairGraph(
   encoder: Encoder & { readonly modelType: string },
   labels: number,
   typed: boolean,
-  quantization?: Quantization,
+  options: GraphOptions,
 ): Promise<PairGraph> {
   const { classifier } = encoder;
   if (classifier === undefined)
     throw unusable(`config.json: a reranker of model_type ${encoder.modelType} is not supported`);
   const tensors = await findTensors(checkpoint, part);
-  const graph = createGraphBuilder(quantization);
+  const graph = createGraphBuilder(options);
   const weights = graph.weights(tensors, "");
   const tokens = tokenInputs(graph);
   const types = typed ? graph.input("types", "int32", ["tokens"]) : undefined;

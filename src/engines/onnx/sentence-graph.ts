@@ -1,6 +1,6 @@
 import type { Encoder, TokenInputs } from "./architectures/encoder.ts";
 import { type Checkpoint, unusable } from "./checkpoint.ts";
-import { createGraphBuilder, type GraphBuilder, type Quantization, type Value } from "./graph-builder.ts";
+import { createGraphBuilder, type GraphBuilder, type GraphOptions, type Value } from "./graph-builder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { findTensors, folderOf, type StoredTensors } from "./safetensors.ts";
 import type { SentenceLayout } from "./sentence-transformers.ts";
@@ -27,11 +27,11 @@ export async function buildSentenceGraph(
   checkpoint: Checkpoint,
   encoder: Encoder,
   layout: SentenceLayout,
-  quantization?: Quantization,
+  options: GraphOptions,
 ): Promise<SentenceGraph> {
   const tensors = await findTensors(checkpoint, layout.encoder);
   const folder = folderOf(tensors);
-  const graph = createGraphBuilder(quantization);
+  const graph = createGraphBuilder(options);
   const tokens = tokenInputs(graph);
   const hidden = encoder.build(graph, graph.weights(tensors, ""), tokens);
   const states = { hidden, hiddenSize: encoder.hiddenSize, tokens };
