@@ -52,7 +52,7 @@ it("are there without a setting, and loaded by the start or by the first request
   const { models } = readSettings({}, {}, packageRoot);
   expect(models.map(({ id, preload }) => [id, preload])).toEqual([
     ["loqui/tiny-chat", true],
-    ["loqui/tiny-embed", true],
+    ["loqui/tiny-embed", false],
     ["loqui/tiny-rerank", false],
   ]);
 });
