@@ -37,8 +37,7 @@ async function* kept(
   let answer = "";
   try {
     for await (const message of messages) {
-      if (answer.length < maxLength)
-        answer += `${answer === "" ? "" : "\n"}${shown(desc, decodedMessage(desc, message))}`;
+      if (answer.length < maxLength) answer += `${answer === "" ? "" : "\n"}${shown(desc, message)}`;
       yield message;
     }
   } finally {
@@ -48,7 +47,7 @@ async function* kept(
 
 function shown(desc: DescMessage, message: MessageShape<DescMessage>): string {
   try {
-    return toJsonString(desc, message, { useProtoFieldName: true }).slice(0, maxLength);
+    return toJsonString(desc, decodedMessage(desc, message), { useProtoFieldName: true }).slice(0, maxLength);
   } catch {
     // A number or a text that JSON has no form for.
     return "(no JSON)";

@@ -86,7 +86,7 @@ export function createSlotPool(sequences: number, contextLength: number): SlotPo
     const lastUseOfRoom = ({ sequence }: Slot) => {
       const behind = all.slice(sequence, sequence + room);
       const free = behind.length === room && behind.every((slot) => !slot.busy);
-      return free ? Math.max(...behind.map(lastUse)) : Number.POSITIVE_INFINITY;
+      return free ? Math.max(...behind.map(lastUse)) : Number.MAX_SAFE_INTEGER;
     };
     const byAge = slots.toSorted((a, b) => lastUse(a) - lastUse(b));
     const older = Math.ceil(byAge.length / 2);
@@ -94,7 +94,7 @@ export function createSlotPool(sequences: number, contextLength: number): SlotPo
       .filter(({ length }, age) => age < older || length <= cheapCells)
       .map((slot) => ({ slot, neighbours: busyNeighbours(slot), roomUse: lastUseOfRoom(slot) }))
       // Sorting is stable: the oldest of those that are alike.
-      .sort((a, b) => b.neighbours - a.neighbours || (a.neighbours > 0 ? 0 : compare(a.roomUse, b.roomUse)));
+      .sort((a, b) => b.neighbours - a.neighbours || (a.neighbours > 0 ? 0 : a.roomUse - b.roomUse));
     return best?.slot;
   }
 
@@ -137,10 +137,6 @@ export function heldPrefix(slot: Slot, prompt: Uint32Array, scope: string): numb
   let length = 0;
   while (length < end && slot.cells[length] === prompt[length]) length++;
   return length;
-}
-
-function compare(a: number, b: number): number {
-  return a === b ? 0 : a - b;
 }
 
 /** On the pool's clock; one that holds nothing is as good as never used. */

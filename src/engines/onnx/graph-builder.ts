@@ -121,9 +121,10 @@ export interface GraphBuilder {
   attention(q: Value, k: Value, v: Value, rows: PackedRows, heads: number, bias?: Value): Value;
   /**
    * {@link attention} of rows padded to one length, `[rows, longest, width]`, of which
-   * `lengths` count, with fewer heads of keys and values, of all or of what is before. Heads have a multiple of 8 numbers. Causal, its memory grows with the
-   * length, else with its square; 16 heads of 128 numbers on 8 of keys take 0.5
-   * (2,048 tokens) to 0.8 of the CPU time of `MultiHeadAttention` with keys repeated.
+   * `lengths` count, with fewer heads of keys and values, of all or of what is before.
+   * Heads have a multiple of 8 numbers. Causal, its memory grows with the length,
+   * else with its square; 16 heads of 128 numbers on 8 of keys take 0.5 (2,048
+   * tokens) to 0.8 of the CPU time of `MultiHeadAttention` with keys repeated.
    */
   groupedAttention(q: Value, k: Value, v: Value, lengths: Value<"int32">, options: GroupedAttention): Value;
 
