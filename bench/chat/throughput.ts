@@ -12,6 +12,9 @@ interface Sample {
   readonly cpuMs: Readonly<Record<string, number>>;
 }
 
+/** Streams of each server before any is timed: JavaScript is compiled as it is used, and a server runs for days. */
+const warmUpStreams = 16;
+
 /**
  * So many streams that begin together: generated tokens per second over all,
  * prompts included, and the median time to the first token.
@@ -35,7 +38,7 @@ export async function benchThroughput(
       promptTokens: answers[0]?.usage?.promptTokens ?? 0,
     };
   };
-  const warm = await measureInTurn(sides, 1, measure);
+  const warm = await measureInTurn(sides, Math.ceil(warmUpStreams / streams), measure);
   const lengths = new Set(warm.map(([sample]) => sample?.promptTokens));
   if (lengths.size !== 1) throw new Error(`the same prompt has ${[...lengths].join(" and ")} tokens`);
   console.log(`${streams} streams, prompts of ${[...lengths].join()} tokens, ${tokens} generated, ${rounds} rounds`);

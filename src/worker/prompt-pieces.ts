@@ -25,3 +25,10 @@ export function sharePieces(remaining: readonly number[], budget: number): numbe
   }
   return pieces;
 }
+
+/** Half of the prompts whole, as {@link sharePieces} orders them: the oldest and the shortest others. */
+export function firstHalf(remaining: readonly number[]): number[] {
+  const others = [...remaining.entries()].slice(1).sort(([i, a], [j, b]) => a - b || i - j);
+  const taken = new Set(others.slice(0, Math.ceil(remaining.length / 2) - 1).map(([index]) => index));
+  return remaining.map((tokens, index) => (index === 0 || taken.has(index) ? tokens : 0));
+}

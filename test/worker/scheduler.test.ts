@@ -288,6 +288,19 @@ describe("batches", () => {
     expect(pieces).toEqual([24, 24, 16, 16, 8, 8, 8, 8, 8]);
   });
 
+  test("of a few prompts that would fit together, half come first: the oldest, and the shortest of the others", async () => {
+    const { engine, scheduler } = setup({ sequences: 4, batchSize: 512 });
+    const first = start(scheduler, [1, 2], { maxTokens: 8 });
+    await decodes(1);
+    const others = [9, 8, 7].map((tokens) => start(scheduler, range(tokens, tokens * 100), { maxTokens: 8 }));
+    await Promise.all([first, ...others].map((run) => run.result));
+    const prompts = engine.batches.map((batch) => batch.filter(([, tokens]) => tokens > 1).map(([, tokens]) => tokens));
+    expect(prompts.filter((pieces) => pieces.length > 0)).toEqual([[2], [9, 7], [8]]);
+    for (const [index, tokens] of [9, 8, 7].entries()) {
+      expect(others[index]?.tokens).toEqual(expected(range(tokens, tokens * 100), 8));
+    }
+  });
+
   test("without a number for them, the pieces are as large as 0.15 s allow", async () => {
     vi.useFakeTimers({ toFake: ["performance"] });
     try {
