@@ -5,7 +5,7 @@
  *   sh bench/embedding/peers.sh FOLDER
  *   npm run bench -- embedding --peers FOLDER [--only requests,overhead,protocol,memory,padding] [--model minilm|bge-m3]
  *     [--sides loqui,sentence-transformers,infinity] [--concurrency 1,16,64] [--texts 96] [--rounds 6]
- *     [--threads 2] [--batch 512] [--requests 100000]
+ *     [--threads 2] [--batch 512] [--requests 100000] [--quantization int8]
  *
  * Rows: `requests`, requests of one text of 16 to 512 tokens, so many at a time:
  * texts per second, the 95th percentile of their times, and the servers' CPU
@@ -42,6 +42,7 @@ const { values } = parseArgs({
     threads: { type: "string", default: "2" },
     batch: { type: "string", default: "512" },
     requests: { type: "string", default: "100000" },
+    quantization: { type: "string" },
   },
 });
 if (values.peers === undefined) throw new Error("--peers FOLDER is missing: what bench/embedding/peers.sh has filled");
@@ -50,6 +51,9 @@ const rows = values.only.split(",");
 const rounds = count("rounds", values.rounds);
 const threads = count("threads", values.threads);
 const batchTokens = count("batch", values.batch);
+const quantization = values.quantization === "int8" ? "int8" : undefined;
+if (values.quantization !== quantization) throw new Error(`--quantization ${values.quantization} is not int8`);
+if (quantization !== undefined && values.only !== "requests") throw new Error("--quantization is for --only requests");
 const names = values.sides.split(",").map((name): SideName => {
   const found = sideNames.find((side) => side === name);
   if (found === undefined) throw new Error(`--sides ${name} is not one of ${sideNames.join(", ")}`);
@@ -88,7 +92,7 @@ process.exit(0);
 
 function start(sides: readonly SideName[], folder: string): Promise<Sides> {
   console.log(`\n${folder}, ${threads} threads, batches of ${batchTokens} tokens`);
-  return startSides(sides, { type: "embedding", model: folder, threads, batchTokens, peers });
+  return startSides(sides, { type: "embedding", model: folder, threads, batchTokens, quantization, peers });
 }
 
 function count(flag: string, text: string): number {

@@ -15,6 +15,7 @@ python3 -m venv "$folder/sentence-transformers"
   fastapi==0.165.0 'uvicorn[standard]==0.54.0'
 python3 -m venv "$folder/infinity"
 "$folder/infinity/bin/pip" install 'infinity-emb[server,torch,optimum]==0.0.78' torch==2.15.0 \
-  sentence-transformers==3.4.1 transformers==4.48.3 optimum==1.24.0 datasets==3.2.0 pyarrow==18.1.0
+  sentence-transformers==3.4.1 transformers==4.48.3 optimum==1.24.0 datasets==3.2.0 pyarrow==18.1.0 onnxscript==0.7.2
 # With the older releases, whose files the newer ones read too.
 "$folder/infinity/bin/python" "$here/make-models.py" "$folder/models"
+"$folder/infinity/bin/python" "$here/quantize.py" "$folder/models/minilm" "$folder/models/minilm-int8"

@@ -1,9 +1,9 @@
 """sentence-transformers behind FastAPI and uvicorn, as one writes it in an afternoon.
 
-    PYTHON sentence_transformers_server.py FOLDER PORT THREADS embedding|rerank
+    PYTHON sentence_transformers_server.py FOLDER PORT THREADS embedding|rerank torch|onnx
 
 `POST /embeddings` as OpenAI's, its vectors lists of numbers; `POST /rerank` as
-Jina's, by a CrossEncoder. The model runs on one thread of its own: in FastAPI's pool each thread would bring another set of
+Jina's, by a CrossEncoder. With `onnx` it is the export of quantize.py that runs. The model runs on one thread of its own: in FastAPI's pool each thread would bring another set of
 OpenMP's, which takes six times the CPU time.
 """
 
@@ -18,7 +18,9 @@ from pydantic import BaseModel
 from sentence_transformers import CrossEncoder, SentenceTransformer
 
 folder, port, threads = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-model = (CrossEncoder if sys.argv[4] == "rerank" else SentenceTransformer)(folder, device="cpu")
+exported = {"provider": "CPUExecutionProvider", "file_name": "onnx/model_quantized.onnx"}
+options = {"backend": "onnx", "model_kwargs": exported} if sys.argv[5] == "onnx" else {}
+model = (CrossEncoder if sys.argv[4] == "rerank" else SentenceTransformer)(folder, device="cpu", **options)
 app = FastAPI()
 encoder = ThreadPoolExecutor(max_workers=1)
 

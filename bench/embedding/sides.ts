@@ -15,6 +15,8 @@ export interface SideOptions {
   readonly threads: number;
   /** Tokens of one batch, in loqui. */
   readonly batchTokens: number;
+  /** What the weights are made of; of the peers the export that quantize.py wrote, in `model` with `-int8` behind it. */
+  readonly quantization?: "int8" | undefined;
   /** The folder that peers.sh filled. */
   readonly peers: string;
 }
@@ -54,9 +56,9 @@ export async function startSides(names: readonly SideName[], options: SideOption
 }
 
 async function startLoqui(stack: AsyncDisposableStack, options: SideOptions): Promise<Side[]> {
-  const { type, model, threads, batchTokens } = options;
+  const { type, model, threads, batchTokens, quantization } = options;
   const config = join(model, "..", "models.json");
-  const parameters = { threads, batch_size: batchTokens };
+  const parameters = { threads, batch_size: batchTokens, quantization };
   const source = { path: model };
   const entry = { id: "bench", type, engine: "onnxruntime", source, preload: true, parameters };
   writeFileSync(config, JSON.stringify({ models: [entry] }));
@@ -78,18 +80,22 @@ async function startLoqui(stack: AsyncDisposableStack, options: SideOptions): Pr
 async function startPeer(
   stack: AsyncDisposableStack,
   name: Exclude<SideName, "loqui">,
-  { type, model, threads, peers }: SideOptions,
+  { type, model: float32, threads, quantization, peers }: SideOptions,
 ): Promise<Side> {
   const port = String(await freePort());
-  const bin = join(peers, name, "bin");
+  const int8 = quantization === "int8";
+  const model = int8 ? `${float32}-int8` : float32;
+  // The older sentence-transformers there has the version of Optimum that exports are run with.
+  const bin = join(peers, int8 ? "infinity" : name, "bin");
+  const server = join(here, "sentence_transformers_server.py");
   const [program, ...args] =
     name === "infinity"
       ? [
           ...[join(bin, "infinity_emb"), "v2", "--model-id", model, "--served-model-name", "bench"],
-          ...["--engine", "torch", "--device", "cpu", "--dtype", "float32", "--no-model-warmup"],
+          ...["--engine", int8 ? "optimum" : "torch", "--device", "cpu", "--dtype", "float32", "--no-model-warmup"],
           ...["--host", "127.0.0.1", "--port", port, "--log-level", "error"],
         ]
-      : [join(bin, "python"), join(here, "sentence_transformers_server.py"), model, port, String(threads), type];
+      : [join(bin, "python"), server, model, port, String(threads), type, int8 ? "onnx" : "torch"];
   const child = spawn(program ?? "", args, {
     stdio: ["ignore", "ignore", "inherit"],
     env: { ...process.env, OMP_NUM_THREADS: String(threads), DO_NOT_TRACK: "1", HF_HUB_OFFLINE: "1" },
