@@ -2,6 +2,7 @@ import { type DescEnum, type DescField, type DescMessage, type DescOneof, getOpt
 import {
   type FieldJson,
   field as fieldOption,
+  json_aliases as jsonAliasesOption,
   json_value as jsonValueOption,
   type OneofJson,
   OneofJson_Style,
@@ -36,7 +37,7 @@ function styleName(oneof: DescOneof, style: OneofJson_Style): OneofStyle {
   }
 }
 
-/** The JSON strings of an enum, both ways, in the order of declaration. */
+/** The JSON strings of an enum, both ways, in the order of declaration; by name the aliases too. */
 export interface EnumTable {
   readonly desc: DescEnum;
   readonly byName: ReadonlyMap<string, number>;
@@ -45,7 +46,7 @@ export interface EnumTable {
 
 const enumTables = new WeakMap<DescEnum, EnumTable>();
 
-/** The table of an enum's `json_value`s. Throws {@link SchemaError} where two values share a string. */
+/** The table of an enum's `json_value`s and `json_aliases`. Throws {@link SchemaError} where two values share a string. */
 export function enumTable(desc: DescEnum): EnumTable {
   const known = enumTables.get(desc);
   if (known !== undefined) return known;
@@ -53,10 +54,12 @@ export function enumTable(desc: DescEnum): EnumTable {
   const byNumber = new Map<number, string>();
   for (const value of desc.values) {
     const name = getOption(value, jsonValueOption);
-    if (name === "") continue;
-    if (byName.has(name)) throw new SchemaError(desc, `json_value "${name}" stands for two values`);
-    byName.set(name, value.number);
-    if (!byNumber.has(value.number)) byNumber.set(value.number, name);
+    const aliases = getOption(value, jsonAliasesOption);
+    for (const one of name === "" ? aliases : [name, ...aliases]) {
+      if (byName.has(one)) throw new SchemaError(desc, `json_value "${one}" stands for two values`);
+      byName.set(one, value.number);
+    }
+    if (name !== "" && !byNumber.has(value.number)) byNumber.set(value.number, name);
   }
   const table = { desc, byName, byNumber };
   enumTables.set(desc, table);

@@ -7,6 +7,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
+import { TruncationDirection } from "../../gen/loqui/v1/common_pb.ts";
 import {
   type RerankRequest,
   type RerankResponseSchema,
@@ -15,7 +16,6 @@ import {
   type RerankTextsResponseSchema,
   type ScoreRequest,
   type ScoreResponseSchema,
-  TruncationDirection,
 } from "../../gen/loqui/v1/rerank_pb.ts";
 import type { PairEngine, PairTokens } from "../engines/pair-engine.ts";
 import { LoquiError } from "../errors.ts";

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { create, type DescMessage, type MessageInitShape } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { describe, expect, test } from "vitest";
+import { TruncationDirection } from "../../gen/loqui/v1/common_pb.ts";
 import {
   RerankRequestSchema,
   RerankResponseSchema,
@@ -9,7 +10,6 @@ import {
   RerankTextsResponseSchema,
   ScoreRequestSchema,
   ScoreResponseSchema,
-  TruncationDirection,
 } from "../../gen/loqui/v1/rerank_pb.ts";
 import { jsonCodec, jsonPath } from "../../src/codec/codec.ts";
 import { parseJson } from "../../src/codec/json-source.ts";
@@ -105,6 +105,13 @@ describe("requests", () => {
     expect(createValidator().validate(desc, message).kind).toBe("valid");
   });
 
+  test("TEI's directions are read in small letters too", () => {
+    const { decode, encode } = jsonCodec(RerankTextsRequestSchema);
+    const { message } = decode(parseJson('{"query":"q","texts":["a"],"truncation_direction":"left"}'), "strict");
+    expect(message.truncationDirection).toBe(TruncationDirection.LEFT);
+    expect(encode(message)).toBe('{"query":"q","texts":["a"],"truncation_direction":"Left"}');
+  });
+
   test("members of a document keep their digits", () => {
     const codec = jsonCodec(RerankRequestSchema);
     const { message } = codec.decode(parseJson(fixture("cohere-v1-request")), "strict");
@@ -162,11 +169,11 @@ describe("requests", () => {
     ],
     ["a negative top_n", RerankRequestSchema, '{"top_n":-1}', "top_n", "top_n: -1 is below the minimum 0"],
     [
-      "a direction in lower case",
+      "a direction that is none",
       RerankTextsRequestSchema,
-      '{"truncation_direction":"left"}',
+      '{"truncation_direction":"LEFT"}',
       "truncation_direction",
-      'truncation_direction: "left" is not one of Left, Right',
+      'truncation_direction: "LEFT" is not one of Left, left, Right, right',
     ],
     [
       "a text of a number",

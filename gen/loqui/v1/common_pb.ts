@@ -4,17 +4,17 @@
 // @generated from file loqui/v1/common.proto (package loqui.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import { file_loqui_rest_v1_annotations } from "../rest/v1/annotations_pb.ts";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file loqui/v1/common.proto.
  */
 export const file_loqui_v1_common: GenFile = /*@__PURE__*/
-  fileDesc("ChVsb3F1aS92MS9jb21tb24ucHJvdG8SCGxvcXVpLnYxIjIKBVRleHRzEikKBXRleHRzGAEgAygJQhq6SBGSAQ4IARCAQCIHcgUogICACMrzGAIoASIsCghUb2tlbklkcxIgCgNpZHMYASADKA1CE7pICpIBBwgBEICAgAHK8xgCKAEiRAoMVG9rZW5JZExpc3RzEjQKBWxpc3RzGAEgAygLMhIubG9xdWkudjEuVG9rZW5JZHNCEbpICJIBBQgBEIBAyvMYAigBYgZwcm90bzM", [file_buf_validate_validate, file_loqui_rest_v1_annotations]);
+  fileDesc("ChVsb3F1aS92MS9jb21tb24ucHJvdG8SCGxvcXVpLnYxIjIKBVRleHRzEikKBXRleHRzGAEgAygJQhq6SBGSAQ4IARCAQCIHcgUogICACMrzGAIoASIsCghUb2tlbklkcxIgCgNpZHMYASADKA1CE7pICpIBBwgBEICAgAHK8xgCKAEiRAoMVG9rZW5JZExpc3RzEjQKBWxpc3RzGAEgAygLMhIubG9xdWkudjEuVG9rZW5JZHNCEbpICJIBBQgBEIBAyvMYAigBKqABChNUcnVuY2F0aW9uRGlyZWN0aW9uEiQKIFRSVU5DQVRJT05fRElSRUNUSU9OX1VOU1BFQ0lGSUVEEAASLwoZVFJVTkNBVElPTl9ESVJFQ1RJT05fTEVGVBABGhDK8xgETGVmdNLzGARsZWZ0EjIKGlRSVU5DQVRJT05fRElSRUNUSU9OX1JJR0hUEAIaEsrzGAVSaWdodNLzGAVyaWdodGIGcHJvdG8z", [file_buf_validate_validate, file_loqui_rest_v1_annotations]);
 
 /**
  * A list of texts, so that it can stand in a oneof. In JSON an array of strings.
@@ -80,4 +80,45 @@ export type TokenIdLists = Message<"loqui.v1.TokenIdLists"> & {
  */
 export const TokenIdListsSchema: GenMessage<TokenIdLists> = /*@__PURE__*/
   messageDesc(file_loqui_v1_common, 2);
+
+/**
+ * The end of a text where tokens are cut off, as TEI calls it.
+ *
+ * @generated from enum loqui.v1.TruncationDirection
+ */
+export const TruncationDirection = {
+  /**
+   * As RIGHT.
+   *
+   * @generated from enum value: TRUNCATION_DIRECTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * Its start.
+   *
+   * @generated from enum value: TRUNCATION_DIRECTION_LEFT = 1;
+   */
+  LEFT: 1,
+
+  /**
+   * Its end.
+   *
+   * @generated from enum value: TRUNCATION_DIRECTION_RIGHT = 2;
+   */
+  RIGHT: 2,
+} as const;
+
+/**
+ * The end of a text where tokens are cut off, as TEI calls it.
+ *
+ * @generated from enum loqui.v1.TruncationDirection
+ */
+export type TruncationDirection = (typeof TruncationDirection)[keyof typeof TruncationDirection] | UnknownEnum;
+
+/**
+ * Describes the enum loqui.v1.TruncationDirection.
+ */
+export const TruncationDirectionSchema: GenEnum<TruncationDirection> = /*@__PURE__*/
+  enumDesc(file_loqui_v1_common, 0);
 
