@@ -24,6 +24,11 @@ export function encodedMessage<D extends DescMessage>(desc: D, bytes: Uint8Array
   return message;
 }
 
+/** Bytes of a message of {@link encodedMessage}; 0 of any other. */
+export function encodedBytes(message: Message): number {
+  return bytesOf.get(message)?.length ?? 0;
+}
+
 /** The message with its fields: itself, unless it is one of {@link encodedMessage}. Throws where the bytes are none. */
 export function decodedMessage<D extends DescMessage>(desc: D, message: MessageShape<D>): MessageShape<D> {
   const bytes = bytesOf.get(message);

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
@@ -13,6 +15,7 @@ import {
   type StreamEmbeddingsResponse,
 } from "../gen/loqui/v1/embedding_pb.ts";
 import { bert, bytes, expected, texts, width } from "./support/bert-reference.ts";
+import { onnxFixtures } from "./support/onnx-models.ts";
 import { workerOf } from "./support/processes.ts";
 import { startWithEncoders } from "./support/running-encoders.ts";
 import type { RunningLoqui } from "./support/running-loqui.ts";
@@ -24,7 +27,10 @@ function expectClose(found: readonly number[], wanted: readonly number[]): void 
 
 let running: RunningLoqui;
 beforeAll(async () => {
-  running = await startWithEncoders({ bert: { encoder: "bert", layout: "mean" } });
+  running = await startWithEncoders({
+    bert: { encoder: "bert", layout: "mean" },
+    heads: { encoder: "xlm-roberta", layout: "mean", heads: true },
+  });
 });
 afterAll(() => running?.[Symbol.asyncDispose]());
 
@@ -65,13 +71,20 @@ async function embed(
 function floats({ result }: StreamEmbeddingsResponse): number[] {
   if (result.case === "values") return result.value.values;
   if (result.case !== "packed") throw new Error(`${result.case}: ${JSON.stringify(result.value)}`);
-  const buffer = Buffer.from(result.value);
+  return readFloats(result.value);
+}
+
+function readFloats(bytes: Uint8Array): number[] {
+  const buffer = Buffer.from(bytes);
   return Array.from({ length: buffer.length / 4 }, (_, at) => buffer.readFloatLE(4 * at));
 }
 
 function failure({ result }: StreamEmbeddingsResponse): object | undefined {
   return result.case === "error" ? { ...result.value.detail, message: result.value.message } : undefined;
 }
+
+/** What bge-m3's heads make of the texts. */
+const heads = JSON.parse(readFileSync(join(onnxFixtures, "heads/reference.json"), "utf8"));
 
 const short = texts.flatMap((value, index) => (value !== "" && bert.ids[index].length < 40 ? [index] : []));
 
@@ -86,6 +99,38 @@ describe.each(over)("over %s", (_, transport) => {
         expect(answer.result.case).toBe(encodingFormat === EmbeddingEncodingFormat.FLOAT ? "values" : "packed");
         expectClose(floats(answer), expected(Number(answer.id)));
         expect(answer.promptTokens).toBe(bert.ids[Number(answer.id)].length);
+      }
+    },
+  );
+
+  it.each([EmbeddingEncodingFormat.FLOAT, EmbeddingEncodingFormat.BASE64])(
+    "answers with weights and vectors of tokens, where they are wanted (format %i)",
+    async (encodingFormat) => {
+      const { step, width: columns, texts: made } = heads;
+      const indexes = short.filter((index) => index % step === 0 && index > 40).slice(0, 5);
+      const items = indexes.map((index) => text(texts[index] ?? "", String(index)));
+      const options = { model: "heads", encodingFormat };
+      const both = await embed(items, { ...options, returnSparse: true, returnMultivector: true }, transport);
+      expect(both).toHaveLength(5);
+      for (const { id, sparse, multivector } of both) {
+        const wanted = made[Number(id) / step];
+        const bytes = Buffer.from(wanted.multivector, "base64");
+        expect(sparse?.indices).toEqual(wanted.sparse.map(([token]: [number, number]) => token));
+        const weights = wanted.sparse.map(([, weight]: [number, number]) => weight);
+        expectClose(sparse?.values ?? [], weights);
+        expect(multivector?.count).toBe(bytes.length / 4 / columns);
+        expect(multivector?.packed === undefined).toBe(encodingFormat === EmbeddingEncodingFormat.FLOAT);
+        const found =
+          multivector?.packed === undefined
+            ? multivector?.vectors.flatMap(({ values }) => values)
+            : readFloats(multivector.packed);
+        expectClose(found ?? [], readFloats(bytes));
+      }
+      const one = await embed([...items, text("")], { ...options, returnSparse: true }, transport);
+      expect(one.map(({ result }) => result.case === "error").filter(Boolean)).toHaveLength(1);
+      for (const { result, sparse, multivector } of one) {
+        expect(sparse === undefined).toBe(result.case === "error");
+        expect(multivector).toBeUndefined();
       }
     },
   );
@@ -141,6 +186,13 @@ describe.each(over)("over %s", (_, transport) => {
     ["no dimensions", [optionsOf({ dimensions: 0 })], Code.InvalidArgument, /dimensions/],
     ["an unknown prompt", [optionsOf({ promptName: "q" })], Code.InvalidArgument, /prompt_name: the model has no/],
     ["an instruction", [optionsOf({ instruction: "Find." })], Code.FailedPrecondition, /instruction/],
+    [
+      "weights of tokens",
+      [optionsOf({ returnSparse: true })],
+      Code.FailedPrecondition,
+      /return_sparse: the model makes/,
+    ],
+    ["vectors of tokens", [optionsOf({ returnMultivector: true })], Code.FailedPrecondition, /return_multivector/],
     ["two prompts", [optionsOf({ instruction: "a", promptName: "b" })], Code.InvalidArgument, /only one of/],
   ])("ends the call for %s", async (_, requests, code, message) => {
     async function* sent() {

@@ -9,6 +9,7 @@ import {
   StreamEmbeddingsResponseSchema,
 } from "../../gen/loqui/v1/embedding_pb.ts";
 import { EmbeddingItemService, EmbedItemsRequestSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
+import { encodedBytes } from "../encoded-message.ts";
 import { errorDetail } from "../error-detail.ts";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -141,32 +142,38 @@ async function answerGroup(
   context: RequestContext,
 ): Promise<void> {
   let done = 0;
-  for (let tries = 0; ; tries += 1) {
+  let tries = 0;
+  while (done < group.length) {
     try {
+      // A group whose answers would be large is answered in parts.
       await embed(gateway, options, group.slice(done), context, (answer) => {
-        window.answer(answer);
+        window.answer(answer, encodedBytes(answer));
         done += 1;
         return window.readerReady();
       });
-      return;
+      tries = 0;
     } catch (reason) {
       const error = toLoquiError(reason);
       context.signal.throwIfAborted();
       if (error.kind === "overloaded") {
         await pause(Math.min(50 * 2 ** tries, maxBackoffMs), context.signal);
+        tries += 1;
         continue;
       }
       if (!itemKinds.has(error.kind)) throw error;
       const rest = group.slice(done);
       const [only] = rest;
-      if (rest.length === 1 && only !== undefined) window.answer(failed(only, error));
+      if (rest.length === 1 && only !== undefined) window.answer(failed(only, error), 0);
       else for (const item of rest) await answerGroup(gateway, options, [item], window, context);
       return;
     }
   }
 }
 
-/** Has the backend embed items; `take` gets each answer in their order, and is waited for. */
+/**
+ * Has the backend embed items; `take` gets each answer in their order, and is
+ * waited for. There may be fewer answers than items, but one at least.
+ */
 async function embed(
   gateway: Gateway,
   options: StreamEmbeddingsOptions,
@@ -188,7 +195,7 @@ async function embed(
       const pending = take(answer);
       if (pending !== undefined) await pending;
     }
-    if (answers !== items.length) throw new LoquiError("internal", "the backend left items without an answer");
+    if (answers === 0 && items.length > 0) throw new LoquiError("internal", "the backend left items without an answer");
   } finally {
     addTo(record, own);
   }

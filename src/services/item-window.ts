@@ -1,8 +1,9 @@
 /** Items that have been read and aren't answered to their reader yet, and the text they may have together. */
 const maxItems = 256;
 const maxBytes = 4 * 1024 * 1024;
-/** Answers that wait for the reader, above which no more are taken of the backend. */
+/** Answers that wait for the reader, and their bytes together, above which no more are taken of the backend. */
 const maxAnswers = 64;
+const maxAnswerBytes = 4 * 1024 * 1024;
 
 /**
  * The items of a stream between its reader, its senders and its writer, none of
@@ -20,8 +21,8 @@ export interface ItemWindow<Item, Answer> {
   end(): void;
   /** Waits for items, and takes those that have come, up to a number; none at the end. To be disposed of when they are done with. */
   take(most: number): Promise<Taken<Item>>;
-  /** Adds an item's answer. */
-  answer(answer: Answer): void;
+  /** Adds an item's answer, of so many bytes. */
+  answer(answer: Answer, bytes: number): void;
   /** Waits until the writer has taken most of the answers; undefined where it has. */
   readerReady(): Promise<void> | undefined;
   /** Waits for an answer; undefined when all items have theirs and no more come. */
@@ -39,8 +40,9 @@ export interface Taken<Item> extends Disposable {
 
 export function createItemWindow<Item, Answer>(): ItemWindow<Item, Answer> {
   const waiting: { readonly item: Item; readonly bytes: number }[] = [];
-  const answers: Answer[] = [];
+  const answers: { readonly answer: Answer; readonly bytes: number }[] = [];
   let bytes = 0;
+  let answerBytes = 0;
   /** Items that were read and whose answers aren't written. */
   let open = 0;
   let ended = false;
@@ -62,6 +64,14 @@ export function createItemWindow<Item, Answer>(): ItemWindow<Item, Answer> {
     }
   }
 
+  function add(answer: Answer, size: number): void {
+    answers.push({ answer, bytes: size });
+    answerBytes += size;
+    changed();
+  }
+
+  const mayAnswer = () => answers.length < maxAnswers && answerBytes < maxAnswerBytes;
+
   return {
     room: () => until(() => open < maxItems && bytes < maxBytes),
     add(item, size) {
@@ -72,8 +82,7 @@ export function createItemWindow<Item, Answer>(): ItemWindow<Item, Answer> {
     },
     addAnswered(answer) {
       open += 1;
-      answers.push(answer);
-      changed();
+      add(answer, 0);
     },
     end() {
       ended = true;
@@ -90,14 +99,13 @@ export function createItemWindow<Item, Answer>(): ItemWindow<Item, Answer> {
         },
       };
     },
-    answer(answer) {
-      answers.push(answer);
-      changed();
-    },
-    readerReady: () => (answers.length < maxAnswers ? undefined : until(() => answers.length < maxAnswers)),
+    answer: add,
+    readerReady: () => (mayAnswer() ? undefined : until(mayAnswer)),
     async nextAnswer() {
       await until(() => answers.length > 0 || (ended && open === 0));
-      return answers.shift();
+      const next = answers.shift();
+      answerBytes -= next?.bytes ?? 0;
+      return next?.answer;
     },
     answered() {
       open -= 1;

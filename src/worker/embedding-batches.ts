@@ -7,7 +7,7 @@ export interface TextRow {
   readonly length: number;
   readonly tokens: Uint32Array;
   readonly wanted: ReadonlySet<TokenOutput>;
-  /** Set when the row's batch has run, where something was wanted. */
+  /** What was wanted; set when the row's batch has run. */
   outputs: TokenOutputs | undefined;
 }
 
@@ -25,9 +25,21 @@ export function createTextBatcher(engine: TextEngine, limits: BatchLimits): Batc
       const wanted = new Set(rows.flatMap((row) => [...row.wanted]));
       if (wanted.size === 0 || engine.tokenHeads === undefined) return engine.embed(tokens);
       const { vectors, outputs } = await engine.tokenHeads.embed(tokens, wanted);
-      for (const [at, row] of rows.entries()) row.outputs = outputs[at];
+      // A view keeps the outputs of all rows in memory, also of those that don't want theirs.
+      const copied = rows.some((row) => !row.wanted.has("multivector"));
+      for (const [at, row] of rows.entries()) row.outputs = keep(outputs[at], row.wanted, copied);
       return vectors;
     },
     limits,
   );
+}
+
+/** Of a row's outputs those that it wants. */
+function keep(outputs: TokenOutputs = {}, wanted: ReadonlySet<TokenOutput>, copied: boolean): TokenOutputs {
+  const { sparse, multivector } = outputs;
+  return {
+    ...(sparse !== undefined && wanted.has("sparse") && { sparse }),
+    ...(multivector !== undefined &&
+      wanted.has("multivector") && { multivector: copied ? multivector.slice() : multivector }),
+  };
 }

@@ -41,32 +41,42 @@ interface CommonOptions extends PromptChoice {
   readonly normalize?: boolean | undefined;
   readonly encodingFormat: EmbeddingEncodingFormat;
   readonly truncate: EmbeddingTruncate;
+  readonly returnSparse?: boolean | undefined;
+  readonly returnMultivector?: boolean | undefined;
+}
+
+/** What the options of a request come to. */
+interface Prepared {
+  readonly rows: Rows;
+  readonly form: VectorForm;
+  /** What is wanted of tokens. */
+  readonly wanted: ReadonlySet<TokenOutput>;
 }
 
 /** CreateEmbeddings, and EmbedItems, of which StreamEmbeddings is made. */
 export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): WorkerMethods {
   /** Throws for options that the model can't honour, before any text is looked at. */
-  function prepare(options: CommonOptions): { readonly rows: Rows; readonly form: VectorForm } {
+  function prepare(options: CommonOptions): Prepared {
     const form = {
       dimensions: dimensionsOf(options, engine.width),
       normalize: options.normalize ?? true,
       format: options.encodingFormat,
     };
-    return { rows: createRows(engine, promptOf(options, engine), options.truncate), form };
+    const wanted = tokenOutputsOf(options, engine);
+    return { rows: createRows(engine, promptOf(options, engine), options.truncate), form, wanted };
   }
 
   const createEmbeddings: WorkerMethod = async (bytes, { tenant, signal }) => {
     const arrivedAt = performance.now();
     const request = fromBinary(CreateEmbeddingsRequestSchema, bytes);
-    const { rows, form } = prepare(request);
-    const wanted = tokenOutputsOf(request, engine);
+    const { rows, form, wanted } = prepare(request);
     const texts: TextRow[] = [];
     for (const input of inputsOf(request)) {
       texts.push(textRow(rows.of(input), wanted));
       await rows.turn(signal);
     }
     const promptTokens = countOf(texts);
-    if (wanted.has("multivector")) checkMultivectors(promptTokens - texts.length, engine);
+    checkMultivectors(texts, engine);
     const { vectors, queueMs } = await batcher.run({ rows: texts, tenant }, signal);
     const finished = vectors.map((vector, at) => finish(vector, texts[at], form));
     return {
@@ -78,40 +88,39 @@ export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): W
   function finish(vector: Float32Array, row: TextRow | undefined, form: VectorForm): FinishedInput {
     const { sparse, multivector } = row?.outputs ?? {};
     const width = engine.tokenHeads?.multivectorWidth ?? 0;
-    const { wanted } = row ?? {};
-    // Another row of the batch may have wanted more.
     return {
       vector: finishVector(vector, form),
-      sparse: wanted?.has("sparse") ? sparse : undefined,
-      multivector:
-        multivector !== undefined && wanted?.has("multivector")
-          ? finishMultivector(multivector, width, form.normalize)
-          : undefined,
+      sparse,
+      multivector: multivector === undefined ? undefined : finishMultivector(multivector, width, form.normalize),
     };
   }
 
   const embedItems: WorkerMethod = async (bytes, { tenant, signal }) => {
     const arrivedAt = performance.now();
     const { items, options = create(StreamEmbeddingsOptionsSchema) } = fromBinary(EmbedItemsRequestSchema, bytes);
-    const { rows, form } = prepare(options);
-    const outcomes: (Uint32Array | LoquiError)[] = [];
+    const prepared = prepare(options);
+    const outcomes: (TextRow | LoquiError)[] = [];
+    let groupBytes = 0;
     for (const item of items) {
-      outcomes.push(rowOrError(rows, item));
-      await rows.turn(signal);
+      const outcome = rowOrError(prepared, item, engine);
+      if (!(outcome instanceof LoquiError)) groupBytes += multivectorBytes(outcome, engine);
+      // The front sends the rest again when it has sent on what this makes.
+      if (groupBytes > maxGroupBytes && outcomes.length > 0) break;
+      outcomes.push(outcome);
+      await prepared.rows.turn(signal);
     }
-    const good = outcomes.filter((outcome) => outcome instanceof Uint32Array);
+    const good = outcomes.filter((outcome): outcome is TextRow => !(outcome instanceof LoquiError));
     const { vectors, queueMs } =
-      good.length === 0
-        ? { vectors: [], queueMs: 0 }
-        : await batcher.run({ rows: good.map((row) => textRow(row, none)), tenant }, signal);
+      good.length === 0 ? { vectors: [], queueMs: 0 } : await batcher.run({ rows: good, tenant }, signal);
     let next = 0;
+    const { form } = prepared;
     const last = outcomes.map((outcome, at) => {
       const id = items[at]?.id ?? "";
       if (outcome instanceof LoquiError) return encodeError(id, outcome);
       const vector = vectors[next];
       next += 1;
       if (vector === undefined) throw new Error("a row has no vector");
-      return encodeItem(id, finishVector(vector, form), form.format, outcome.length);
+      return encodeItem(finish(vector, outcome, form), form.format, { id, promptTokens: outcome.length });
     });
     return { last, totals: readTotals(countOf(good), queueMs, arrivedAt) };
   };
@@ -122,11 +131,9 @@ export function createEmbeddingMethods({ engine, batcher }: EmbeddingOptions): W
   ]);
 }
 
-const none: ReadonlySet<TokenOutput> = new Set();
-
 /** What is wanted of tokens. Throws `unsupported` where the model doesn't make it. */
 function tokenOutputsOf(
-  { returnSparse, returnMultivector }: CreateEmbeddingsRequest,
+  { returnSparse, returnMultivector }: CommonOptions,
   { tokenHeads }: TextEngine,
 ): ReadonlySet<TokenOutput> {
   const wanted = new Set<TokenOutput>();
@@ -143,10 +150,18 @@ function tokenOutputsOf(
 
 /** Bytes of all vectors of tokens in one answer; as numbers in JSON they are three times as many. */
 const maxMultivectorBytes = 32 * 1024 * 1024;
+/** The same of all answers of a stream that are sent together, where they are several: they wait for its reader. */
+const maxGroupBytes = 8 * 1024 * 1024;
 
-function checkMultivectors(count: number, { tokenHeads }: TextEngine): void {
-  const bytes = 4 * count * (tokenHeads?.multivectorWidth ?? 0);
+/** Of each token but the first a vector is given. */
+function multivectorBytes({ length, wanted }: TextRow, { tokenHeads }: TextEngine): number {
+  return wanted.has("multivector") ? 4 * (length - 1) * (tokenHeads?.multivectorWidth ?? 0) : 0;
+}
+
+function checkMultivectors(rows: readonly TextRow[], engine: TextEngine): void {
+  const bytes = rows.reduce((sum, row) => sum + multivectorBytes(row, engine), 0);
   if (bytes <= maxMultivectorBytes) return;
+  const count = countOf(rows) - rows.length;
   const param = "return_multivector";
   const message = `${param}: ${count} vectors of tokens have ${bytes} bytes, the maximum is ${maxMultivectorBytes}`;
   throw new LoquiError("invalid_request", message, { param });
@@ -169,21 +184,27 @@ function inputsOf({ input }: CreateEmbeddingsRequest): Input[] {
   }
 }
 
-function rowOrError(rows: Rows, { input }: StreamEmbeddingsItem): Uint32Array | LoquiError {
+function rowOrError({ rows, wanted }: Prepared, item: StreamEmbeddingsItem, engine: TextEngine): TextRow | LoquiError {
   try {
-    switch (input.case) {
-      case "text":
-        return rows.of({ param: "text", text: input.value });
-      case "tokens":
-        return rows.of({ param: "tokens", tokens: input.value.ids });
-      case undefined:
-        throw new LoquiError("invalid_request", "input is required", { param: "input" });
-      default:
-        return input satisfies never;
-    }
+    const row = textRow(rows.of(inputOf(item)), wanted);
+    checkMultivectors([row], engine);
+    return row;
   } catch (error) {
     if (error instanceof LoquiError) return error;
     throw error;
+  }
+}
+
+function inputOf({ input }: StreamEmbeddingsItem): Input {
+  switch (input.case) {
+    case "text":
+      return { param: "text", text: input.value };
+    case "tokens":
+      return { param: "tokens", tokens: input.value.ids };
+    case undefined:
+      throw new LoquiError("invalid_request", "input is required", { param: "input" });
+    default:
+      return input satisfies never;
   }
 }
 

@@ -67,21 +67,30 @@ export function encodeAnswer(
   { model, promptTokens }: AnswerHead,
 ): Uint8Array {
   const parts: Uint8Array[] = [string(1, "list")];
-  for (const [index, { vector, sparse, multivector }] of inputs.entries()) {
+  for (const [index, input] of inputs.entries()) {
     const fields = new BinaryWriter().tag(1, WireType.LengthDelimited).string("embedding");
     // An index of 0 is what an absent one is.
     if (index > 0) fields.tag(2, WireType.Varint).uint32(index);
-    const embedding: Uint8Array[] = [
-      vectorStart(fields, format, { values: 3, packed: 4 }, vector).finish(),
-      bytesOf(vector),
-    ];
-    if (sparse !== undefined) embedding.push(...nested(5, sparseParts(sparse)));
-    if (multivector !== undefined) embedding.push(...nested(6, multivectorParts(multivector, format)));
-    parts.push(...nested(2, embedding));
+    const start = vectorStart(fields, format, { values: 3, packed: 4 }, input.vector).finish();
+    parts.push(
+      ...nested(2, [start, bytesOf(input.vector), ...tokenParts(input, format, { sparse: 5, multivector: 6 })]),
+    );
   }
   const usage: Uint8Array = tokens(tokens(new BinaryWriter(), 1, promptTokens), 2, promptTokens).finish();
   parts.push(string(3, model), ...nested(4, [usage]));
   return Buffer.concat(parts);
+}
+
+/** What belongs to an input's tokens, in fields of these numbers. */
+function tokenParts(
+  { sparse, multivector }: FinishedInput,
+  format: EmbeddingEncodingFormat,
+  fields: { readonly sparse: number; readonly multivector: number },
+): Uint8Array[] {
+  return [
+    ...(sparse === undefined ? [] : nested(fields.sparse, sparseParts(sparse))),
+    ...(multivector === undefined ? [] : nested(fields.multivector, multivectorParts(multivector, format))),
+  ];
 }
 
 function sparseParts({ indices, values }: SparseWeights): Uint8Array[] {
@@ -109,12 +118,26 @@ function nested(field: number, parts: readonly Uint8Array[]): Uint8Array[] {
   return [new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish(), ...parts];
 }
 
+/** What an answer to one item of a stream holds beside the vectors. */
+export interface ItemHead {
+  readonly id: string;
+  readonly promptTokens: number;
+}
+
 /** A `loqui.v1.StreamEmbeddingsResponse` with a vector, encoded likewise. */
-export function encodeItem(id: string, vector: Float32Array, format: EmbeddingEncodingFormat, promptTokens: number) {
+export function encodeItem(
+  input: FinishedInput,
+  format: EmbeddingEncodingFormat,
+  { id, promptTokens }: ItemHead,
+): Uint8Array {
   const fields = new BinaryWriter();
   if (id !== "") fields.tag(1, WireType.LengthDelimited).string(id);
-  const start = vectorStart(fields, format, { values: 2, packed: 3 }, vector).finish();
-  return Buffer.concat([start, bytesOf(vector), tokens(new BinaryWriter(), 5, promptTokens).finish()]);
+  return Buffer.concat([
+    vectorStart(fields, format, { values: 2, packed: 3 }, input.vector).finish(),
+    bytesOf(input.vector),
+    tokens(new BinaryWriter(), 5, promptTokens).finish(),
+    ...tokenParts(input, format, { sparse: 6, multivector: 7 }),
+  ]);
 }
 
 /** What stands before a vector's bytes: a FloatVector's packed field and a field of bytes differ in it alone. */

@@ -101,6 +101,22 @@ it("stops waiting for a full queue when it is aborted", async () => {
   await expect(run(gateway, texts, controller.signal)).rejects.toMatchObject({ kind: "timeout" });
 });
 
+it("sends again what the backend left for later", async () => {
+  const groups: number[] = [];
+  const gateway = {
+    async *call(_: unknown, { items }: Group) {
+      if (items.length > 0) groups.push(items.length);
+      for (const { id } of items.slice(0, 3)) {
+        yield create(StreamEmbeddingsResponseSchema, { id, result: { case: "values", value: { values: [1] } } });
+      }
+    },
+  } as unknown as Gateway;
+  const { answers, count } = await run(gateway, texts.slice(0, 8));
+  expect([count, answers.size]).toEqual([8, 8]);
+  expect([...answers.values()].map(({ case: name }) => name)).toEqual(Array(8).fill("values"));
+  expect(groups.reduce((sum, size) => sum + Math.min(size, 3), 0)).toBe(8);
+});
+
 it("takes a backend that forgets items for broken, item by item", async () => {
   const gateway = { async *call() {} } as unknown as Gateway;
   const { answers } = await run(gateway, ["a", "b"]);

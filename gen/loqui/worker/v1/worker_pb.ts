@@ -267,7 +267,9 @@ export const TotalsSchema: GenMessage<Totals> = /*@__PURE__*/
 export const EmbeddingItemService: GenService<{
   /**
    * Embeds the items of a stream that came together. One answer for each, in
-   * their order; a bad item fails alone, bad options fail the call.
+   * their order; a bad item fails alone, bad options fail the call. Where their
+   * vectors of tokens have more than 8 MiB the last items get no answer: they
+   * are to be sent again. The first always gets one.
    *
    * @generated from rpc loqui.worker.v1.EmbeddingItemService.EmbedItems
    */
