@@ -101,8 +101,14 @@ export interface GraphBuilder {
    * {@link rotations} of those tokens, of `headSize / 2` frequencies.
    */
   rotate(x: Value, angles: Rotations): Value;
-  /** The angles at `positions` (`[tokens]`), of these frequencies in radians. */
-  rotations(positions: Value<"int32">, frequencies: readonly number[]): Rotations;
+  /**
+   * The angles at `positions` (`[tokens]`), of these frequencies in radians; cosines
+   * and sines are multiplied with `attentionFactor`.
+   */
+  rotations(
+    positions: Value<"int32">,
+    rope: { readonly frequencies: readonly number[]; readonly attentionFactor: number },
+  ): Rotations;
   /**
    * Biases of attention by distance, `[1, heads, longest, longest]`: the row of
    * `table` (`[rows, heads]`) that `rowAt` says for how many tokens the key comes
@@ -422,10 +428,11 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
       if (activation === undefined) throw unusable(`the activation function ${name.slice(0, 100)} is not supported`);
       return node(activation.type, [x], activation.attributes, activation.domain);
     },
-    rotations(positions, frequencies) {
+    rotations(positions, { frequencies, attentionFactor }) {
       const places = node("Unsqueeze", [node("Cast", [positions], { to: { int: 1 } }), ints([1])]);
       const angles = node("Mul", [places, floats(frequencies, [1, frequencies.length])]);
-      return { cosines: node("Cos", [angles]), sines: node("Sin", [angles]) };
+      const scaled = (x: Value) => (attentionFactor === 1 ? x : node("Mul", [x, floats([attentionFactor], [])]));
+      return { cosines: scaled(node("Cos", [angles])), sines: scaled(node("Sin", [angles])) };
     },
     rotate(x, { cosines, sines }) {
       // One sequence, whose first token has the first row of the tables: they are in the tokens' order already.

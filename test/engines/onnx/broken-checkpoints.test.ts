@@ -125,8 +125,8 @@ it.each<[string, string, (json: Record<string, unknown>) => unknown, string]>([
   [
     "modernbert",
     "other angles",
-    (json) => ({ ...json, rope_parameters: { full_attention: { rope_type: "yarn" } } }),
-    "rope_type yarn is not supported",
+    (json) => ({ ...json, rope_parameters: { full_attention: { rope_type: "longrope" } } }),
+    "rope_parameters.full_attention: rope_type longrope is not supported",
   ],
   [
     "modernbert",
@@ -186,16 +186,10 @@ it.each<[string, "qwen3" | "gemma3", Record<string, unknown>, string]>([
     "each one of full_attention, sliding_attention",
   ],
   [
-    "positions that are stretched otherwise",
-    "qwen3",
-    { rope_parameters: { rope_type: "yarn", factor: 4 } },
-    "rope_parameters: rope_type yarn is not supported",
-  ],
-  [
     "stretched positions of old files",
     "qwen3",
-    { rope_parameters: null, rope_scaling: { type: "yarn", factor: 4 } },
-    "rope_scaling: rope_type yarn is not supported",
+    { rope_parameters: null, rope_scaling: { type: "longrope", factor: 4 } },
+    "rope_scaling: rope_type longrope is not supported",
   ],
   [
     "a kind's positions",

@@ -3,7 +3,7 @@ import type { GraphBuilder, Rotations, Value, Weights } from "../graph-builder.t
 import { prefixOf } from "./bert.ts";
 import { bounds, type Encoder, type TokenInputs } from "./encoder.ts";
 import { type LayerKind, windowBias } from "./layer-kinds.ts";
-import { frequenciesOf, type Rope } from "./rotary.ts";
+import type { Rope } from "./rope-scaling.ts";
 
 /** The sizes that configurations of decoders have in common. */
 export interface DecoderSizes {
@@ -176,11 +176,10 @@ function normWeight(graph: GraphBuilder, weights: Weights, name: string, size: n
   return centered ? graph.add(weight, graph.floats([1], [])) : weight;
 }
 
-function anglesOf(decoder: Decoder, graph: GraphBuilder, tokens: TokenInputs): Record<LayerKind, Rotations> {
-  const { ropes, headSize } = decoder;
+function anglesOf({ ropes }: Decoder, graph: GraphBuilder, tokens: TokenInputs): Record<LayerKind, Rotations> {
   return {
-    full_attention: graph.rotations(tokens.positions, frequenciesOf(ropes.full_attention, headSize)),
-    sliding_attention: graph.rotations(tokens.positions, frequenciesOf(ropes.sliding_attention, headSize)),
+    full_attention: graph.rotations(tokens.positions, ropes.full_attention),
+    sliding_attention: graph.rotations(tokens.positions, ropes.sliding_attention),
   };
 }
 

@@ -2,7 +2,7 @@ import { unusable } from "../checkpoint.ts";
 import { decoderEncoder, readSizes } from "./decoder.ts";
 import { type Architecture, bounds } from "./encoder.ts";
 import { readKinds } from "./layer-kinds.ts";
-import { readRope } from "./rotary.ts";
+import { reachOf, readRope } from "./rotary.ts";
 
 /**
  * Gemma 3 (Gemma Team 2025; transformers, modeling_gemma3.py), text alone:
@@ -16,8 +16,15 @@ export const gemma3: Architecture = (config) => {
   if (config.raw("attn_logit_softcapping") !== undefined) {
     throw unusable("config.json: attn_logit_softcapping is not supported");
   }
+  const global = { theta: "rope_theta", usual: 1_000_000, scaled: true };
+  const local = { theta: "rope_local_base_freq", usual: 10_000, scaled: false };
+  const ropes = {
+    full_attention: readRope(config, "full_attention", global, sizes),
+    sliding_attention: readRope(config, "sliding_attention", local, sizes),
+  };
   return decoderEncoder({
     ...sizes,
+    maxPositions: reachOf(sizes.maxPositions, ropes),
     activation: config.text("hidden_activation", "gelu_pytorch_tanh"),
     causal,
     // To both sides it is half of what the configuration says.
@@ -25,14 +32,7 @@ export const gemma3: Architecture = (config) => {
     kinds: readKinds(config, sizes.layers, (layer) =>
       (layer + 1) % every === 0 ? "full_attention" : "sliding_attention",
     ),
-    ropes: {
-      full_attention: readRope(config, "full_attention", { theta: "rope_theta", usual: 1_000_000, scaled: true }),
-      sliding_attention: readRope(config, "sliding_attention", {
-        theta: "rope_local_base_freq",
-        usual: 10_000,
-        scaled: false,
-      }),
-    },
+    ropes,
     scale: config.number("query_pre_attn_scalar", 1e-6, 1e6, 256) ** -0.5,
     embeddingScale: sizes.hiddenSize ** 0.5,
     tied: config.flag("tie_word_embeddings", true),

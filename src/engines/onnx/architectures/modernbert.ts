@@ -3,7 +3,7 @@ import type { GraphBuilder, Value, Weights } from "../graph-builder.ts";
 import { prefixOf } from "./bert.ts";
 import { type Architecture, bounds, type Classifier } from "./encoder.ts";
 import { readKinds, windowBias } from "./layer-kinds.ts";
-import { frequenciesOf, readRope } from "./rotary.ts";
+import { reachOf, readRope } from "./rotary.ts";
 
 /**
  * ModernBERT (Warner et al. 2024; transformers, modeling_modernbert.py):
@@ -32,19 +32,18 @@ export const modernbert: Architecture = (config) => {
   if (hiddenSize % (2 * heads) !== 0) {
     throw unusable(`config.json: ${heads} heads don't divide hidden_size ${hiddenSize} into even parts`);
   }
+  const rotated = { headSize: hiddenSize / heads, maxPositions };
+  const global = { theta: "global_rope_theta", usual: 160_000, scaled: true };
+  const local = { theta: "local_rope_theta", usual: 10_000, scaled: true };
   const ropes = {
-    full_attention: readRope(config, "full_attention", { theta: "global_rope_theta", usual: 160_000, scaled: true }),
-    sliding_attention: readRope(config, "sliding_attention", {
-      theta: "local_rope_theta",
-      usual: 10_000,
-      scaled: true,
-    }),
+    full_attention: readRope(config, "full_attention", global, rotated),
+    sliding_attention: readRope(config, "sliding_attention", local, rotated),
   };
 
   return {
     hiddenSize,
     vocabularySize,
-    maxPositions,
+    maxPositions: reachOf(maxPositions, ropes),
     positions: { first: 0 },
     classifier: classifierOf(config, hiddenSize, biased.norm, epsilon),
     build(graph, weights, tokens) {
@@ -56,11 +55,8 @@ export const modernbert: Architecture = (config) => {
       const norm = (x: Value, name: string) =>
         normOf(graph, weights, x, `${at}${name}`, hiddenSize, biased.norm, epsilon);
       const angles = {
-        full_attention: graph.rotations(tokens.positions, frequenciesOf(ropes.full_attention, hiddenSize / heads)),
-        sliding_attention: graph.rotations(
-          tokens.positions,
-          frequenciesOf(ropes.sliding_attention, hiddenSize / heads),
-        ),
+        full_attention: graph.rotations(tokens.positions, ropes.full_attention),
+        sliding_attention: graph.rotations(tokens.positions, ropes.sliding_attention),
       };
       const near = kinds.includes("sliding_attention") ? windowBias(graph, tokens.padded, window) : undefined;
 
