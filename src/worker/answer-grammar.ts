@@ -135,14 +135,21 @@ function taggedAnswer(
   if (reasoning !== undefined) markers.set(reasoning.open, thinking(text.rule));
   text.define(textUntil(markers, empty, builder));
   if (bare !== undefined) {
-    const names = calls.functions.map(({ name }) => escapeRegex(JSON.stringify(name).slice(1, -1))).join("|");
+    const beginnings = calls.functions.map(({ name }) => bare.begins(name));
+    // Only one piece differs, the name.
+    const pieces = beginnings[0]?.map((_, i) => oneOf(beginnings.map((pieces) => pieces[i] ?? "")));
     const other = reasoning === undefined ? "" : `|${escapeRegex(reasoning.open)}`;
-    const guard = regexAutomaton(`\\s*(${bare.begins(names)}${other})`, "whole", builder.budget, "the tools");
+    const guard = regexAutomaton(`\\s*(${pieces?.join("\\s*") ?? ""}${other})`, "whole", builder.budget, "the tools");
     const space = builder.repeat(literal("\n"), 0, mostBreaks);
     const thought = reasoning === undefined ? never : sequence(literal(reasoning.open), thinking(start.rule));
     start.define(choice(sequence(space, choice(parts.forced, thought)), textUntil(markers, empty, builder, guard)));
   }
   return reasoning !== undefined && shape.reasoning === "begun" ? thinking(start.rule) : start.rule;
+}
+
+/** A regular expression of any of the texts. */
+function oneOf(texts: readonly string[]): string {
+  return `(${[...new Set(texts)].map(escapeRegex).join("|")})`;
 }
 
 /** Any reasoning, where there may be some, and then this. Line breaks between them are the reasoning's. */

@@ -27,8 +27,8 @@ type Message = MessageInitShape<typeof ResponseMessageSchema>;
 export interface ChatAnswer {
   /** What is new with a text; nothing where it isn't certain yet. */
   push(text: string): ChatPiece[];
-  /** What is left when the text is complete. */
-  end(): ChatPiece[];
+  /** What is left when the text is complete, or `cut` short. */
+  end(cut: boolean): ChatPiece[];
   /** All that was said. */
   readonly message: Message;
   /** Those of the content, where they are asked for. */
@@ -129,7 +129,7 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
 
   return {
     push: (text) => (parser === undefined ? asContent(text) : parser.push(text)).flatMap(take),
-    end: () => (parser?.end() ?? []).flatMap(take),
+    end: (cut) => (parser?.end(cut) ?? []).flatMap(take),
     get message() {
       const [called] = calls;
       return {

@@ -24,6 +24,7 @@ export function offeredTools(request: ToolRequest): KnownTools | undefined {
   }
   const properties = new Map<string, unknown>();
   return {
+    names: [...schemas.keys()],
     has: (name) => schemas.has(name),
     // Few syntaxes ask for it: nothing is parsed before. Those that do ask for each parameter: it is parsed once.
     parameterType(name, parameter) {

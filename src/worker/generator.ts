@@ -48,8 +48,8 @@ export type GenerationRequest = CreateChatCompletionRequest | CreateCompletionRe
 export interface ChoiceOutput<Delta> {
   /** What is new with a text; nothing where it isn't certain yet. */
   push(text: string): Delta[];
-  /** What is left when the text is complete. */
-  end(): Delta[];
+  /** What is left when the text is complete, or `cut` short: not ended by the model. */
+  end(cut: boolean): Delta[];
   /**
    * Takes the log-probabilities of the prompt's tokens but the first, in order,
    * before any text. Where it is there, and `topLogprobs`, they are computed.
@@ -247,7 +247,10 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
                 call.progress({ promptTokens, completionTokens });
                 const flushed = decoder.flush();
                 trail?.end(flushed);
-                const rest = [...output.push(scanner.push(flushed) + scanner.flush()), ...output.end()];
+                const rest = [
+                  ...output.push(scanner.push(flushed) + scanner.flush()),
+                  ...output.end(result.reason !== "eos"),
+                ];
                 const meanLogprob = sum.tokens === 0 ? Number.NEGATIVE_INFINITY : sum.logprob / sum.tokens;
                 const choice = { index, output, rest, result, reasoningTokens, meanLogprob };
                 choices[index] = choice;

@@ -71,6 +71,7 @@ const valid = Object.fromEntries(Object.entries(schemas).map(([name, schema]) =>
 const isText = (name: string) => (parameter: string) =>
   (schemas[name] as { properties: Record<string, { type?: unknown }> }).properties[parameter]?.type === "string";
 const tools: KnownTools = {
+  names: Object.keys(schemas),
   has: (name) => Object.hasOwn(schemas, name),
   parameterType: (name, parameter) => (isText(name)(parameter) ? "string" : undefined),
 };
@@ -105,7 +106,7 @@ function read(shape: AnswerShape, text: string, options: OutputParserOptions = {
   const parser = createOutputParser(shape.format, { tools, ...options });
   const answer: Answer = { content: "", reasoning: "", calls: [] };
   // In pieces: it must not matter.
-  const events = [...(text.match(/[\s\S]{1,7}/gu) ?? []).flatMap((piece) => parser.push(piece)), ...parser.end()];
+  const events = [...(text.match(/[\s\S]{1,7}/gu) ?? []).flatMap((piece) => parser.push(piece)), ...parser.end(false)];
   for (const event of events) {
     if (event.type === "call") answer.calls.push({ name: event.name, args: "" });
     else if (event.type === "arguments") (answer.calls.at(-1) as { args: string }).args += event.text;

@@ -193,6 +193,34 @@ describe("a model whose template doesn't show tools", () => {
     });
   });
 
+  test("cut off by max_tokens: what was written of a call is no text, streamed or not", async () => {
+    const expected = [
+      [1, ""],
+      [2, "", ""],
+      [3, "", '{"city": "Oslo"}'],
+      [4, "", '{"city": "Oslo"}', ""],
+    ] as const;
+    for (const [max_tokens, content, ...args] of expected) {
+      const request = { model: "told", messages, tools: [weather], temperature: 0, max_tokens };
+      const calls = args.map((written) => ({ function: { name: "weather", arguments: written } }));
+      const { choices } = await ask(request);
+      expect(choices[0], `max_tokens ${max_tokens}`).toMatchObject({
+        finish_reason: "length",
+        message: { content: calls.length > 0 ? null : content, ...(calls.length > 0 && { tool_calls: calls }) },
+      });
+      let streamed = "";
+      const names: string[] = [];
+      let end: string | null | undefined;
+      for await (const chunk of await client.chat.completions.create({ ...request, stream: true })) {
+        const [choice] = chunk.choices;
+        streamed += choice?.delta.content ?? "";
+        for (const { function: piece } of choice?.delta.tool_calls ?? []) if (piece?.name) names.push(piece.name);
+        end = choice?.finish_reason ?? end;
+      }
+      expect({ streamed, names, end }).toEqual({ streamed: content, names: args.map(() => "weather"), end: "length" });
+    }
+  });
+
   test.each([
     ["plain", "Just text"],
     ["unknown", '{"tool_calls": [{"name": "nobody", "arguments": {}}]}'],

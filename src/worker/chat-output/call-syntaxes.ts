@@ -5,6 +5,7 @@ import { attempt, more, peek, type Source, skipSpace, take, takeAny, takeTo } fr
 
 /** The tools that a request offers. */
 export interface KnownTools {
+  readonly names: readonly string[];
   has(name: string): boolean;
   /** The JSON type of a parameter where its schema names one. */
   parameterType(tool: string, parameter: string): string | undefined;
@@ -22,6 +23,12 @@ function* begin(source: Source, name: string, id?: string): Reading<void> {
   yield { type: "call", name, ...(id !== undefined && { id }) };
 }
 
+/** A call that was cut off behind its name: what is left says nothing of its arguments. */
+function* beginCut(source: Source, name: string, id?: string): Reading<void> {
+  take(source, source.text.length);
+  yield* begin(source, name, id);
+}
+
 const nameKeys = ["name", "tool_name", "function_name"];
 const argumentKeys = ["arguments", "parameters", "args", "input"];
 const idKeys = ["id", "tool_call_id"];
@@ -31,6 +38,7 @@ const wrapperKeys = ["function", "tool_call", "function_call"];
  * An object with a name and arguments, in any order, perhaps inside another:
  * `{"name": "f", "arguments": {…}}`, `{"function": {…}}`. The arguments are handed
  * on as they come once the name is known; those in a string are taken out of it.
+ * Where the text was cut off behind the name, it is a call without the rest.
  */
 export function jsonCall(options: { readonly onlyKnown?: boolean } = {}): CallSyntax {
   return function* read(source, tools): Reading<boolean> {
@@ -41,12 +49,18 @@ export function jsonCall(options: { readonly onlyKnown?: boolean } = {}): CallSy
     let held: string | undefined;
     let begun = false;
     let said = false;
+    function* broken(): Reading<boolean> {
+      if (begun || name === undefined || !source.missing) return begun;
+      yield* beginCut(source, name, id);
+      if (held !== undefined) yield { type: "arguments", text: held };
+      return true;
+    }
     yield* skipSpace(source);
     if ((yield* peek(source)) === "}") return false;
     for (;;) {
       const key = yield* takeString(source);
       yield* skipSpace(source);
-      if (key === undefined || (yield* peek(source)) !== ":") return begun;
+      if (key === undefined || (yield* peek(source)) !== ":") return yield* broken();
       take(source, 1);
       yield* skipSpace(source);
       const next = yield* peek(source);
@@ -73,7 +87,7 @@ export function jsonCall(options: { readonly onlyKnown?: boolean } = {}): CallSy
         }
       } else yield* takeValue(source);
       const separator = yield* takeSeparator(source, "}");
-      if (separator === undefined) return begun;
+      if (separator === undefined) return yield* broken();
       if (separator === "}") break;
     }
     if (!begun) {
@@ -93,7 +107,7 @@ export function sequenceOf(call: CallSyntax, separators: readonly string[]): Cal
       yield* skipSpace(source);
       if (separators.length > 0 && (yield* takeAny(source, separators)) === undefined) return true;
       yield* skipSpace(source);
-      if (!(yield* attempt(source, () => call(source, tools)))) return true;
+      if (!(yield* attempt(source, { read: () => call(source, tools) }))) return true;
     }
   };
 }
@@ -106,7 +120,7 @@ export function listOf(call: CallSyntax): CallSyntax {
     yield* skipSpace(source);
     if (!(yield* call(source, tools))) return false;
     while ((yield* takeSeparator(source, "]")) === ",") {
-      if (!(yield* attempt(source, () => call(source, tools)))) break;
+      if (!(yield* attempt(source, { read: () => call(source, tools) }))) break;
     }
     return true;
   };
@@ -160,6 +174,8 @@ export function* deepSeekCall(source: Source): Reading<boolean> {
   if (name === undefined || name === "") return false;
   if (fenced) yield* takeAny(source, ["```json\n"]);
   yield* begin(source, name);
+  // Cut off within the fence.
+  if (source.missing) take(source, source.text.length);
   yield* skipSpace(source);
   yield* streamValue(source, (text) => ({ type: "arguments", text }));
   yield* skipSpace(source);
@@ -178,7 +194,7 @@ export interface TagSyntax {
   readonly close: string;
 }
 
-/** A call as tags, a pair for each parameter. What a parameter's schema says is a string is one; anything else is JSON where it can be. */
+/** A call as tags, a pair for each parameter. What a parameter's schema says is a string is one; anything else is JSON where it can be. Arguments that were cut off stay open. */
 export function tagCall(tags: TagSyntax): CallSyntax {
   return function* (source, tools) {
     if (tags.open !== "" && (yield* takeAny(source, [tags.open])) === undefined) return false;
@@ -207,7 +223,8 @@ export function tagCall(tags: TagSyntax): CallSyntax {
       };
       separator = ", ";
     }
-    yield { type: "arguments", text: separator === "{" ? "{}" : "}" };
+    if (source.missing) take(source, source.text.length);
+    else yield { type: "arguments", text: separator === "{" ? "{}" : "}" };
     return true;
   };
 }
@@ -242,9 +259,14 @@ export function pythonCalls(options: { readonly onlyKnown?: boolean } = {}): Cal
     for (;;) {
       yield* skipSpace(source);
       const name = (yield* takeTo(source, "("))?.trim();
+      if (any && source.missing) take(source, source.text.length);
       if (name === undefined || !/^[\p{L}_][\p{L}\p{N}_.-]*$/u.test(name)) return any;
       if (options.onlyKnown && !tools.has(name)) return any;
       const text = yield* takeBalanced(source);
+      if (text === undefined && source.missing) {
+        yield* beginCut(source, name);
+        return true;
+      }
       const json = text === undefined ? undefined : pythonArguments(text);
       if (json === undefined) return any;
       yield* begin(source, name);
@@ -281,8 +303,13 @@ export function gemmaCall(quote: string, end: string): CallSyntax {
   return function* (source) {
     yield* takeAny(source, ["call:"]);
     const text = yield* takeTo(source, end);
-    const brace = text?.indexOf("{") ?? -1;
-    if (text === undefined || brace < 1) return false;
+    const brace = (text ?? source.text).indexOf("{");
+    if (brace < 1) return false;
+    if (text === undefined) {
+      if (!source.missing) return false;
+      yield* beginCut(source, source.text.slice(0, brace).trim());
+      return true;
+    }
     const json = gemmaArguments(text.slice(brace), quote);
     if (json === undefined) return false;
     yield* begin(source, text.slice(0, brace).trim());

@@ -15,6 +15,6 @@ export type Reading<T> = Generator<OutputEvent | undefined, T, void>;
 /** Takes a model's text apart as it comes. */
 export interface OutputParser {
   push(text: string): OutputEvent[];
-  /** The text is complete. */
-  end(): OutputEvent[];
+  /** The text is complete, or `cut` short: what it began and didn't come to is no text then. */
+  end(cut: boolean): OutputEvent[];
 }

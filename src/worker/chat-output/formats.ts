@@ -38,17 +38,15 @@ export interface CallFormat {
 }
 
 export interface BareCalls {
-  readonly first: string;
   readonly syntax: CallSyntax;
-  /** A regular expression of what such an answer begins with, up to the name that one of `names` matches. */
-  readonly begins: (names: string) => string;
+  /** What such an answer begins with, up to the name: pieces between which there may be white space. */
+  readonly begins: (name: string) => readonly string[];
 }
 
 const knownJson = sequenceOf(jsonCall({ onlyKnown: true }), [";"]);
 const bareJson: BareCalls = {
-  first: "{",
   syntax: knownJson,
-  begins: (names) => `\\{\\s*"name"\\s*:\\s*"(${names})"`,
+  begins: (name) => ["{", '"name"', ":", JSON.stringify(name)],
 };
 const toldSyntax = wrapped("tool_calls", listOf(jsonCall({ onlyKnown: true })));
 /** Mistral's list of calls, and from 2025 on a marker for each. */
@@ -246,9 +244,8 @@ export const callFormats: readonly CallFormat[] = [
       arguments: keywordArguments,
     },
     bare: {
-      first: "[",
       syntax: pythonCalls({ onlyKnown: true }),
-      begins: (names) => `\\[\\s*(${names})\\s*\\(`,
+      begins: (name) => ["[", name, "("],
     },
   },
   {
@@ -289,9 +286,8 @@ export const toldCalls = {
     arguments: jsonArguments,
   },
   bare: {
-    first: "{",
     syntax: toldSyntax,
-    begins: (names) => `\\{\\s*"tool_calls"\\s*:\\s*\\[\\s*\\{\\s*"name"\\s*:\\s*"(${names})"`,
+    begins: (name) => ["{", '"tool_calls"', ":", "[", "{", '"name"', ":", JSON.stringify(name)],
   },
 } as const satisfies CallFormat;
 

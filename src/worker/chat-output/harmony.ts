@@ -19,9 +19,15 @@ export function* readHarmony(source: Source): Reading<void> {
     const taken = source.taken;
     source.taken = undefined;
     if (header === undefined) {
-      // No header, so no harmony: it is the answer as it stands.
-      const text = `${taken}${source.text}`.replace(/^<\|start\|>assistant/, "");
+      const begun = `${taken}${source.text}`;
       take(source, source.text.length);
+      const tool = /\bto=(?:functions\.)?([^\s<]+)[\s<]/.exec(begun)?.[1];
+      if (source.missing && begun.startsWith("<|")) {
+        if (tool !== undefined) yield { type: "call", name: tool };
+        return;
+      }
+      // No header, so no harmony: it is the answer as it stands.
+      const text = begun.replace(/^<\|start\|>assistant/, "");
       if (text.trim() !== "" && !text.startsWith("<|")) yield { type: "content", text, from: source.at - text.length };
       return;
     }

@@ -10,6 +10,7 @@ import {
 } from "./formats.ts";
 import { readHarmony } from "./harmony.ts";
 import {
+  type Attempt,
   attempt,
   beginsWith,
   more,
@@ -59,13 +60,14 @@ export function endsInReasoning(prompt: string, { reasoning }: OutputFormat): bo
 
 /**
  * Takes an answer apart: reasoning, text, tool calls. It makes no difference
- * where the text is cut. What begins like a call and is none is text.
+ * where the text is cut. What begins like a call and is none is text; where the
+ * answer was cut off before that was certain, it is left out.
  */
 export function createOutputParser(format: OutputFormat, options: OutputParserOptions = {}): OutputParser {
   const parser = runReading((source) => (format.harmony ? readHarmony(source) : readAnswer(source, format, options)));
   return {
     push: (text) => joined(parser.push(text)),
-    end: () => joined(parser.end()),
+    end: (cut) => joined(parser.end(cut)),
   };
 }
 
@@ -89,14 +91,14 @@ function* readAnswer(
   if (hasForm && (tools === undefined || !(yield* beginsWith(source, markers)))) {
     const { bare } = calls;
     const isCall =
-      tools !== undefined && bare !== undefined && (yield* attempt(source, () => readBare(source, bare, tools)));
+      tools !== undefined && bare !== undefined && (yield* attempt(source, bareCalls(source, bare, tools)));
     if (!isCall) return yield* readAll(source);
   }
   for (;;) {
     if (layout) yield* skipSpace(source);
     if (tools !== undefined && calls.bare !== undefined && !said) {
       const { bare } = calls;
-      called = yield* attempt(source, () => readBare(source, bare, tools));
+      called = yield* attempt(source, bareCalls(source, bare, tools));
       said = true;
       layout = called;
       if (called) continue;
@@ -114,15 +116,13 @@ function* readAnswer(
       layout = true;
     } else if (tools !== undefined && calls.open.includes(marker)) {
       said = true;
-      const before = `${space}${marker}`;
-      called = yield* attempt(
-        source,
-        function* () {
+      called = yield* attempt(source, {
+        *read() {
           yield* skipSpace(source);
           return yield* calls.syntax(source, tools);
         },
-        before,
-      );
+        before: `${space}${marker}`,
+      });
       layout = called;
     } else {
       // A marker around calls.
@@ -133,10 +133,27 @@ function* readAnswer(
 }
 
 /** Calls without a marker, where the answer begins with some. */
-function* readBare(source: Source, { first, syntax }: BareCalls, tools: KnownTools): Reading<boolean> {
-  yield* skipSpace(source);
-  const next = yield* peek(source);
-  return next !== "" && first.includes(next) && (yield* syntax(source, tools));
+function bareCalls(source: Source, { begins, syntax }: BareCalls, tools: KnownTools): Attempt {
+  return {
+    *read() {
+      yield* skipSpace(source);
+      const next = yield* peek(source);
+      return next !== "" && next === begins("")[0] && (yield* syntax(source, tools));
+    },
+    mayBecome: (text) => tools.names.some((name) => isBeginning(text, begins(name))),
+  };
+}
+
+/** Whether these pieces, between which there may be white space, begin with a text that is not all white space. */
+function isBeginning(text: string, pieces: readonly string[]): boolean {
+  let rest = text.trimStart();
+  if (rest === "") return false;
+  for (const piece of pieces) {
+    if (rest.length < piece.length) return piece.startsWith(rest);
+    if (!rest.startsWith(piece)) return false;
+    rest = rest.slice(piece.length).trimStart();
+  }
+  return rest === "";
 }
 
 /** The rest, as it comes. */

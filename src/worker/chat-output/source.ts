@@ -6,6 +6,10 @@ export interface Source {
   /** Length of the text that is read. */
   at: number;
   ended: boolean;
+  /** It ended short, not where the model ended it. */
+  cut: boolean;
+  /** Text was wanted that was cut off. */
+  missing: boolean;
   /** What was taken since a reading began that may turn out to be wrong; it is content then. */
   taken: string | undefined;
 }
@@ -16,7 +20,7 @@ export interface Source {
  * waits there, so that it can't matter where the text is cut.
  */
 export function runReading(read: (source: Source) => Reading<void>): OutputParser {
-  const source: Source = { text: "", at: 0, ended: false, taken: undefined };
+  const source: Source = { text: "", at: 0, ended: false, cut: false, missing: false, taken: undefined };
   const reading = read(source);
   function run(): OutputEvent[] {
     const events: OutputEvent[] = [];
@@ -31,8 +35,9 @@ export function runReading(read: (source: Source) => Reading<void>): OutputParse
       source.text += text;
       return run();
     },
-    end() {
+    end(cut) {
       source.ended = true;
+      source.cut = cut;
       return run();
     },
   };
@@ -40,10 +45,11 @@ export function runReading(read: (source: Source) => Reading<void>): OutputParse
 
 /** Waits for more text. False where there is no more. */
 export function* more(source: Source): Reading<boolean> {
-  if (source.ended) return false;
   const length = source.text.length;
   while (source.text.length === length && !source.ended) yield undefined;
-  return source.text.length > length;
+  if (source.text.length > length) return true;
+  source.missing = source.cut;
+  return false;
 }
 
 /** The next character, which stays unread; empty at the end. */
@@ -61,12 +67,25 @@ export function take(source: Source, count: number): string {
   return taken;
 }
 
-/** Reads what may turn out not to be there: then all that was taken is content, with `before`, which was taken last, in front of it. */
-export function* attempt(source: Source, read: () => Reading<boolean>, before = ""): Reading<boolean> {
+/** Reads what may turn out not to be there. */
+export interface Attempt {
+  readonly read: () => Reading<boolean>;
+  /** What was taken last, and belongs to it. */
+  readonly before?: string;
+  /** Whether a text that was cut off before anything of it was read would have gone on to be one; always where absent. */
+  readonly mayBecome?: (text: string) => boolean;
+}
+
+/** Where it isn't there, all that was taken is content; but not what was cut off and may have become one. */
+export function* attempt(source: Source, { read, before = "", mayBecome }: Attempt): Reading<boolean> {
   source.taken = before;
   const found = yield* read();
   const text = source.taken;
   source.taken = undefined;
+  if (!found && source.missing && (mayBecome?.(`${text}${source.text}`) ?? true)) {
+    take(source, source.text.length);
+    return false;
+  }
   if (!found && text !== "") yield { type: "content", text, from: source.at - text.length };
   return found;
 }

@@ -8,8 +8,10 @@ import {
   outputFormatOf,
 } from "../../../src/worker/chat-output/parser.ts";
 
+const names = ["weather", "add", "now"];
 const tools: KnownTools = {
-  has: (name) => ["weather", "add", "now"].includes(name),
+  names,
+  has: (name) => names.includes(name),
   parameterType: (_, parameter) => ({ city: "string", days: "integer", code: "string" })[parameter],
 };
 
@@ -34,9 +36,16 @@ function collect(events: readonly OutputEvent[]): Answer {
   return answer;
 }
 
-function parse(template: string, pieces: readonly string[], options: OutputParserOptions): OutputEvent[] {
-  const parser = createOutputParser(outputFormatOf(template), options);
-  const events = [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end()];
+const formatOf = (template: string | undefined) => outputFormatOf(template ?? "", template !== undefined);
+
+function parse(
+  template: string | undefined,
+  pieces: readonly string[],
+  options: OutputParserOptions,
+  cut = false,
+): OutputEvent[] {
+  const parser = createOutputParser(formatOf(template), options);
+  const events = [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end(cut)];
   const text = pieces.join("");
   for (const event of events) {
     if (event.type === "content") expect(text.slice(event.from, event.from + event.text.length)).toBe(event.text);
@@ -46,12 +55,15 @@ function parse(template: string, pieces: readonly string[], options: OutputParse
 
 interface Case {
   readonly what: string;
-  readonly template: string;
+  /** None where it doesn't show tools. */
+  readonly template: string | undefined;
   readonly text: string;
   readonly content?: string;
   readonly reasoning?: string;
   readonly calls?: Answer["calls"];
   readonly options?: OutputParserOptions;
+  /** No grammar writes it: cut off, it may be taken for another thing. */
+  readonly guessed?: boolean;
 }
 
 const hermes = "…<tool_call>…";
@@ -287,7 +299,13 @@ const cases: readonly Case[] = [
     ],
   },
   { what: "a list that is no Python call", template: pythonic, text: "[1, 2] (a)", content: "[1, 2] (a)" },
-  { what: "Python that is none", template: pythonic, text: "[weather(city=Oslo)]", content: "[weather(city=Oslo)]" },
+  {
+    what: "Python that is none",
+    template: pythonic,
+    text: "[weather(city=Oslo)]",
+    content: "[weather(city=Oslo)]",
+    guessed: true,
+  },
 
   // Gemma
   {
@@ -317,23 +335,99 @@ const cases: readonly Case[] = [
   { what: "harmony: none", template: harmony, text: "Just text.", content: "Just text." },
 
   // Nothing known of the template
-  { what: "generic JSON", template: plain, text: `{"tool_call": ${jsonOf(weather)}}`, calls: [weather] },
+  { what: "generic JSON", template: plain, text: `{"tool_call": ${jsonOf(weather)}}`, calls: [weather], guessed: true },
+  {
+    what: "generic JSON as a grammar has it",
+    template: plain,
+    text: `\n${jsonOf(weather)};${jsonOf(add)}`,
+    calls: [weather, add],
+  },
+  {
+    what: "told calls",
+    template: undefined,
+    text: `{\n "tool_calls": [ ${jsonOf(weather)}, ${jsonOf(add)}]\n}`,
+    calls: [weather, add],
+  },
   { what: "generic text", template: plain, text: "{a} is a set", content: "{a} is a set" },
 ];
 
-describe.each(cases)("$what", ({ template, text, content = "", reasoning = "", calls = [], options = { tools } }) => {
-  const expected: Answer = { content, reasoning, calls };
+/** A text without what may begin a marker at its end, which stays text, and white space. */
+function withoutBeginning(text: string, markers: readonly string[]): string {
+  const beginnings = markers.flatMap((marker) => Array.from(marker, (_, length) => marker.slice(0, length)));
+  const longest = beginnings.filter((each) => text.endsWith(each)).sort((a, b) => b.length - a.length)[0] ?? "";
+  return text.slice(0, text.length - longest.length).trimEnd();
+}
 
-  test("whole", () => {
-    expect(collect(parse(template, [text], options))).toEqual(expected);
+describe.each(cases)(
+  "$what",
+  ({ template, text, content = "", reasoning = "", calls = [], options = { tools }, guessed = false }) => {
+    const expected: Answer = { content, reasoning, calls };
+
+    test("whole", () => {
+      expect(collect(parse(template, [text], options))).toEqual(expected);
+    });
+
+    test("cut in two anywhere, and in single characters", () => {
+      for (let at = 1; at < text.length; at++) {
+        const answer = collect(parse(template, [text.slice(0, at), text.slice(at)], options));
+        expect(answer, `cut at ${at}`).toEqual(expected);
+      }
+      expect(collect(parse(template, text.split(""), options))).toEqual(expected);
+    });
+
+    test.skipIf(guessed)(
+      "cut off anywhere: what was certain is there, and nothing of a call that was begun is text",
+      () => {
+        const { calls: format, reasoning: marks } = formatOf(template);
+        const others = ["<|end|>", "<|call|>", "<|return|>", "```"];
+        const markers = [...format.open, ...(format.silent ?? []), marks?.open ?? "", marks?.close ?? "", ...others];
+        for (let at = 0; at < text.length; at++) {
+          const answer = collect(parse(template, [text.slice(0, at)], options, true));
+          const place = `cut off behind ${JSON.stringify(text.slice(0, at))}`;
+          const said = withoutBeginning(answer.content, markers);
+          expect(content.startsWith(said), `${place}: ${said}`).toBe(true);
+          const thought = withoutBeginning(answer.reasoning, markers);
+          expect(reasoning.startsWith(thought), `${place}: ${thought}`).toBe(true);
+          expect(answer.calls.length).toBeLessThanOrEqual(calls.length);
+          for (const [i, call] of answer.calls.entries()) {
+            expect({ ...call, arguments: "" }, place).toEqual({ ...calls[i], arguments: "" });
+            const written = withoutBeginning(call.arguments, markers);
+            expect(calls[i]?.arguments.startsWith(written), `${place}: ${written}`).toBe(true);
+          }
+        }
+      },
+    );
+  },
+);
+
+describe("an answer that is cut off", () => {
+  test.each([
+    [plain, '{"name"', "", []],
+    [plain, '\n{ "name": "we', "", []],
+    // None of the tools begins so.
+    [plain, '{"name": "wo', '{"name": "wo', []],
+    [plain, '{"summary": "a long', '{"summary": "a long', []],
+    [plain, '{"name": "weather"', "", [{ name: "weather", arguments: "" }]],
+    [plain, '{"name": "weather", "argu', "", [{ name: "weather", arguments: "" }]],
+    [llama, '<|python_tag|>{"nam', "", []],
+    [pythonic, "[wea", "", []],
+    [pythonic, "[weather(city='Os", "", [{ name: "weather", arguments: "" }]],
+    [pythonic, "[weather(), no", "", [{ name: "weather", arguments: "{}" }]],
+    [pythonic, "[1", "[1", []],
+    [undefined, '{"tool_calls": [{"name": "we', "", []],
+    [undefined, '{"tool_calls": "we', '{"tool_calls": "we', []],
+    [hermes, 'Hm.\n<tool_call>\n{"name": "we', "Hm.", []],
+    [hermes, "a <tool", "a <tool", []],
+    [gemma, "<start_function_call>call:weather{city:<escape>Os", "", [{ name: "weather", arguments: "" }]],
+    [coder, "<tool_call>\n<function=weather>\n<parameter=city>\nOs", "", [{ name: "weather", arguments: "" }]],
+    [harmony, "<|channel|>commentary to=functions.wea", "", []],
+    [harmony, "<|channel|>commentary to=functions.weather <|", "", [{ name: "weather", arguments: "" }]],
+  ])("%j, %j", (template, text, content, calls) => {
+    expect(collect(parse(template, [text], { tools }, true))).toEqual({ content, reasoning: "", calls });
   });
 
-  test("cut in two anywhere, and in single characters", () => {
-    for (let at = 1; at < text.length; at++) {
-      const answer = collect(parse(template, [text.slice(0, at), text.slice(at)], options));
-      expect(answer, `cut at ${at}`).toEqual(expected);
-    }
-    expect(collect(parse(template, text.split(""), options))).toEqual(expected);
+  test("one that the model ended so is text", () => {
+    expect(collect(parse(plain, ['{"name": "we'], { tools }))).toMatchObject({ content: '{"name": "we', calls: [] });
   });
 });
 
@@ -345,7 +439,7 @@ describe("streaming", () => {
     expect(parser.push("Hello ")).toEqual([{ type: "content", text: "Hello", from: 0 }]);
     expect(parser.push("you <")).toEqual([{ type: "content", text: " you", from: 5 }]);
     expect(parser.push("b")).toEqual([{ type: "content", text: " <b", from: 9 }]);
-    expect(parser.end()).toEqual([]);
+    expect(parser.end(false)).toEqual([]);
   });
 
   test("a call begins when its arguments do, and they come as they are written", () => {
