@@ -1,4 +1,4 @@
-import { create, type MessageShape } from "@bufbuild/protobuf";
+import { create, type MessageShape, toBinary } from "@bufbuild/protobuf";
 import { expect, it } from "vitest";
 import {
   type StreamEmbeddingsRequest,
@@ -7,6 +7,7 @@ import {
   StreamEmbeddingsResponseSchema,
 } from "../../gen/loqui/v1/embedding_pb.ts";
 import type { EmbedItemsRequestSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
+import { encodedMessage } from "../../src/encoded-message.ts";
 import { LoquiError } from "../../src/errors.ts";
 import type { Gateway } from "../../src/gateway/gateway.ts";
 import type { RequestContext, RequestRecord } from "../../src/request-context.ts";
@@ -121,4 +122,67 @@ it("takes a backend that forgets items for broken, item by item", async () => {
   const gateway = { async *call() {} } as unknown as Gateway;
   const { answers } = await run(gateway, ["a", "b"]);
   expect([...answers.values()].map(({ case: name }) => name)).toEqual(["error", "error"]);
+});
+
+/**
+ * Sends texts without end and takes `answers` answers; what the stream has read
+ * and had answered by then, when it stands still.
+ */
+async function leftAlone(answers: number, text: string, answer: (id: string) => StreamEmbeddingsResponse | undefined) {
+  const counts = { read: 0, answered: 0 };
+  const controller = new AbortController();
+  const gateway = {
+    async *call(_: unknown, { items }: Group) {
+      for (const { id } of items) {
+        const response = answer(id);
+        if (response === undefined) await new Promise(() => {});
+        else {
+          counts.answered += 1;
+          yield response;
+        }
+      }
+    },
+  } as unknown as Gateway;
+  async function* requests(): AsyncGenerator<StreamEmbeddingsRequest> {
+    yield create(StreamEmbeddingsRequestSchema, { message: { case: "options", value: { model: "m" } } });
+    for (;;) {
+      await new Promise((resolve) => setImmediate(resolve));
+      counts.read += 1;
+      const item = { id: String(counts.read), input: { case: "text" as const, value: text } };
+      yield create(StreamEmbeddingsRequestSchema, { message: { case: "item", value: item } });
+    }
+  }
+  const context = { record: {}, signal: controller.signal } as RequestContext;
+  const stream = createEmbeddingStream(gateway)(requests(), context);
+  for (let taken = 0; taken < answers; taken += 1) await stream.next();
+  // Begins to read, where no answer is ever taken.
+  if (answers === 0) stream.next().catch(() => {});
+  for (let before = -1; before !== counts.read + counts.answered; ) {
+    before = counts.read + counts.answered;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  controller.abort(new LoquiError("cancelled", "gone"));
+  return counts;
+}
+
+const small = (id: string) => create(StreamEmbeddingsResponseSchema, { id });
+
+it.each([1, 100])("reads 256 items beyond the answers that were taken (%i)", async (taken) => {
+  // The last one counts until another is asked for.
+  expect((await leftAlone(taken, "a", small)).read).toBe(255 + taken);
+});
+
+it("reads 4 MiB of text, as JavaScript keeps it", async () => {
+  expect(await leftAlone(0, "x".repeat(64 * 1024), () => undefined)).toEqual({ read: 32, answered: 0 });
+});
+
+it("takes 4 MiB of answers from the backend, and one of each group", async () => {
+  const bytes = toBinary(
+    StreamEmbeddingsResponseSchema,
+    create(StreamEmbeddingsResponseSchema, { result: { case: "packed", value: new Uint8Array(1024 * 1024) } }),
+  );
+  const { answered } = await leftAlone(1, "a", () => encodedMessage(StreamEmbeddingsResponseSchema, bytes));
+  expect(answered - 1).toBeGreaterThanOrEqual(4);
+  expect(answered - 1).toBeLessThanOrEqual(4 + 2);
+  expect((await leftAlone(1, "a", small)).answered - 1).toBeGreaterThanOrEqual(64);
 });
