@@ -57,7 +57,11 @@ export type SessionReply =
 
 /** An ONNX Runtime session on a thread of its own. */
 export interface Session extends AsyncDisposable {
-  /** The vectors of a batch, row by row. One run at a time; it can't be stopped. Throws where the runtime does. */
+  /**
+   * The vectors of a batch, row by row. One run at a time; it can't be stopped:
+   * onnxruntime-node runs synchronously, and ignores `terminate` of the options
+   * of a run. Throws where the runtime does.
+   */
   run(request: SessionRequest): Promise<Float32Array<ArrayBuffer>>;
   /** Likewise, with the outputs of `more`, in its order. */
   runMore(request: SessionRequest): Promise<Extract<SessionReply, { vectors: unknown }>>;
