@@ -1,25 +1,32 @@
 /**
- * The bare engine, in a process of its own: rows of tokens in, vectors out, in
- * batches as loqui's worker makes them. No queue, no messages, no sockets.
+ * The bare engine, in a process of its own: texts in, vectors out, in batches as
+ * loqui's worker makes them. No queue, no messages, no sockets.
  *
  *   fork("bare-session.ts", [MODEL, THREADS, BATCH_TOKENS]) → "ready", then BareReports for BareOrders
  */
 import { openOnnxEngine } from "../../src/engines/onnx/onnx-engine.ts";
 import { createBatcher } from "../../src/worker/batcher.ts";
+import { finishVector } from "../../src/worker/embedding-vectors.ts";
 
 /** What to embed: requests, each of some texts, one after the other. */
 export type BareOrder = readonly (readonly string[])[];
 
+/** How long it took, in milliseconds. */
 export interface BareReport {
-  readonly elapsedMs: number;
+  /** Of the session alone. */
+  readonly sessionMs: number;
+  /** With what else an answer needs: tokens of the texts, vectors of length 1. */
+  readonly modelMs: number;
 }
 
 const [path = "", threads = "2", batchTokens = "512"] = process.argv.slice(2);
 const engine = await openOnnxEngine({ path, threads: Number(threads), batchSize: Number(batchTokens) });
 
 process.on("message", async (order: BareOrder) => {
+  const began = performance.now();
   const requests = order.map((texts) => texts.map((text) => engine.tokenize(text, "end")));
-  // Which rows share a batch, found before the clock runs.
+  const tokenizeMs = performance.now() - began;
+  // Which rows share a batch, found before the clock of the session runs.
   const batches: Uint32Array[][] = [];
   for (const rows of requests) {
     const batcher = createBatcher(
@@ -33,8 +40,18 @@ process.on("message", async (order: BareOrder) => {
     await batcher.run({ rows, tenant: "" }, new AbortController().signal);
   }
   const started = performance.now();
-  for (const batch of batches) await engine.embed(batch);
-  process.send?.({ elapsedMs: performance.now() - started } satisfies BareReport);
+  const vectors: Float32Array[] = [];
+  for (const batch of batches) vectors.push(await engine.embed(batch));
+  const embedded = performance.now();
+  const { width } = engine;
+  for (const batch of vectors) {
+    for (let at = 0; at < batch.length; at += width) {
+      finishVector(batch.subarray(at, at + width), { dimensions: width, normalize: true });
+    }
+  }
+  const sessionMs = embedded - started;
+  const modelMs = tokenizeMs + performance.now() - started;
+  process.send?.({ sessionMs, modelMs } satisfies BareReport);
 });
 process.on("disconnect", () => process.exit(0));
 process.send?.("ready");

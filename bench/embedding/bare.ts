@@ -5,8 +5,7 @@ import type { BareOrder, BareReport } from "./bare-session.ts";
 /** The bare engine in a process of its own. */
 export interface Bare extends Disposable {
   readonly pid: number;
-  /** How long the batches of these requests take, in milliseconds. */
-  run(order: BareOrder): Promise<number>;
+  run(order: BareOrder): Promise<BareReport>;
 }
 
 export interface BareOptions {
@@ -24,7 +23,7 @@ export async function startBare({ model, threads, batchTokens }: BareOptions): P
     async run(order) {
       const report = nextMessage(child);
       child.send(order);
-      return ((await report) as BareReport).elapsedMs;
+      return (await report) as BareReport;
     },
     [Symbol.dispose]: () => child.disconnect(),
   };

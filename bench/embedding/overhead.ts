@@ -21,7 +21,7 @@ export async function benchOverhead(
     texts.slice(index * batchSize, (index + 1) * batchSize).map(({ text }) => text),
   );
   const measured = [
-    { name: "bare session", processes: { bare: bare.pid }, run: () => bare.run(order) },
+    { name: "bare session", processes: { bare: bare.pid }, run: async () => (await bare.run(order)).sessionMs },
     ...sides.map(({ name, processes, ask }) => ({
       name,
       processes,
