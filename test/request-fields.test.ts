@@ -14,7 +14,12 @@ import {
   CreateChatCompletionRequestSchema,
   CreateCompletionRequestSchema,
 } from "../gen/loqui/v1/chat_pb.ts";
-import { CreateEmbeddingsRequestSchema } from "../gen/loqui/v1/embedding_pb.ts";
+import {
+  CreateEmbeddingsRequestSchema,
+  EmbedRequestSchema,
+  EmbedSparseRequestSchema,
+  SimilarityRequestSchema,
+} from "../gen/loqui/v1/embedding_pb.ts";
 import { RerankRequestSchema, RerankTextsRequestSchema, ScoreRequestSchema } from "../gen/loqui/v1/rerank_pb.ts";
 import { jsonPath } from "../src/codec/path.ts";
 import { treatmentOf } from "../src/worker/ignored-fields.ts";
@@ -103,6 +108,16 @@ const generationSamples: Readonly<Record<string, object>> = {
   extra: { extra_member: 1 },
 };
 
+/** What the requests for embeddings in TEI's shape take, by the field's name. */
+const teiSamples: Readonly<Record<string, object>> = {
+  model: { model: "e" },
+  inputs: { inputs: "a" },
+  truncate: { truncate: true },
+  truncation_direction: { truncate: true, truncation_direction: "Left" },
+  prompt_name: { prompt_name: "query" },
+};
+const compared = { source_sentence: "a", sentences: ["b", "c"] };
+
 /** The members of a request, beside the base's, that set a field. */
 const samples: Readonly<Record<string, Readonly<Record<string, object>>>> = {
   CreateChatCompletionRequest: {
@@ -168,6 +183,25 @@ const samples: Readonly<Record<string, Readonly<Record<string, object>>>> = {
     normalize: { normalize: false },
     return_sparse: { return_sparse: true },
     return_multivector: { return_multivector: true },
+  },
+  EmbedRequest: { ...teiSamples, normalize: { normalize: false }, dimensions: { dimensions: 3 } },
+  EmbedSparseRequest: teiSamples,
+  EmbedInputs: {
+    text: { inputs: "a" },
+    texts: { inputs: ["a", "b"] },
+    tokens: { inputs: [7, 8] },
+    token_lists: { inputs: [[7], [8]] },
+  },
+  SimilarityRequest: {
+    model: { model: "e" },
+    inputs: { inputs: compared },
+    parameters: { parameters: {} },
+  },
+  SimilarityInputs: { source_sentence: { inputs: compared }, sentences: { inputs: compared } },
+  SimilarityParameters: {
+    truncate: { parameters: { truncate: true } },
+    truncation_direction: { parameters: { truncate: true, truncation_direction: "left" } },
+    prompt_name: { parameters: { prompt_name: "query" } },
   },
   Texts: { texts: { prompt: ["a", "b"] } },
   TokenIds: { ids: { prompt: [65, 66] } },
@@ -298,12 +332,16 @@ function messagesOf(root: DescMessage, seen = new Set<DescMessage>()): Set<DescM
 const chatMessages = messagesOf(CreateChatCompletionRequestSchema);
 const completionMessages = messagesOf(CreateCompletionRequestSchema);
 const embeddingMessages = messagesOf(CreateEmbeddingsRequestSchema);
+const embedMessages = messagesOf(EmbedRequestSchema);
+const embedSparseMessages = messagesOf(EmbedSparseRequestSchema);
+const similarityMessages = messagesOf(SimilarityRequestSchema);
 const rerankMessages = messagesOf(RerankRequestSchema);
 const rerankTextsMessages = messagesOf(RerankTextsRequestSchema);
 const scoreMessages = messagesOf(ScoreRequestSchema);
 const allMessages = new Set(
   [
     ...[chatMessages, completionMessages, embeddingMessages],
+    ...[embedMessages, embedSparseMessages, similarityMessages],
     ...[rerankMessages, rerankTextsMessages, scoreMessages],
   ].flatMap((set) => [...set]),
 );
@@ -416,11 +454,19 @@ describe("embeddings", () => {
     encoders = await startWithEncoders({ e: { encoder: "xlm-roberta", layout: "mean", heads: true, sentenceConfig } });
   });
   afterAll(() => encoders?.[Symbol.asyncDispose]());
-  const ask = (more: object) => post("/v1/embeddings", { model: "e", input: "a", ...more }, encoders);
+  const asking = (path: string, base: object) => (more: object) => post(path, { ...base, ...more }, encoders);
+  const ask = asking("/v1/embeddings", { model: "e", input: "a" });
+  const embed = asking("/embed", { inputs: "a" });
+  const embedSparse = asking("/embed_sparse", { inputs: "a" });
+  const similarity = asking("/similarity", { inputs: compared });
 
   // What all requests have in common is asked of completions.
-  const own = fieldsOf([CreateEmbeddingsRequestSchema]);
-  test.each(own)("%s", (title, field) => holdToItsRow(title, field, ask));
+  const own = (messages: Iterable<DescMessage>) =>
+    fieldsOf([...messages].filter((desc) => !completionMessages.has(desc)));
+  test.each(own(embeddingMessages))("%s", (title, field) => holdToItsRow(title, field, ask));
+  test.each(own(embedMessages))("%s", (title, field) => holdToItsRow(title, field, embed));
+  test.each(own(embedSparseMessages))("%s, of sparse ones", (title, field) => holdToItsRow(title, field, embedSparse));
+  test.each(own(similarityMessages))("%s", (title, field) => holdToItsRow(title, field, similarity));
 
   test("what the schema doesn't know is ignored by name", async () => {
     expect(await ask({ late_chunking: true })).toMatchObject({ status: 200, ignored: ["late_chunking"] });

@@ -7,7 +7,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import type { DescField, DescMessage } from "@bufbuild/protobuf";
 import { comments } from "../gen/comments.ts";
 import { CreateChatCompletionRequestSchema, CreateCompletionRequestSchema } from "../gen/loqui/v1/chat_pb.ts";
-import { CreateEmbeddingsRequestSchema } from "../gen/loqui/v1/embedding_pb.ts";
+import {
+  CreateEmbeddingsRequestSchema,
+  EmbedRequestSchema,
+  EmbedSparseRequestSchema,
+  SimilarityRequestSchema,
+} from "../gen/loqui/v1/embedding_pb.ts";
 import { RerankRequestSchema, RerankTextsRequestSchema, ScoreRequestSchema } from "../gen/loqui/v1/rerank_pb.ts";
 import { jsonPath } from "../src/codec/path.ts";
 import { treatmentOf } from "../src/worker/ignored-fields.ts";
@@ -18,6 +23,9 @@ const roots: readonly DescMessage[] = [
   CreateChatCompletionRequestSchema,
   CreateCompletionRequestSchema,
   CreateEmbeddingsRequestSchema,
+  EmbedRequestSchema,
+  EmbedSparseRequestSchema,
+  SimilarityRequestSchema,
   RerankRequestSchema,
   RerankTextsRequestSchema,
   ScoreRequestSchema,

@@ -14,7 +14,7 @@ export function createServices(registry: Registry, usage: Usage, limits: ChatLim
   return [
     createModelService(registry, usage),
     createChatService(createGateway(registry, "chat"), limits),
-    createEmbeddingService(createGateway(registry, "embedding")),
+    createEmbeddingService(registry),
     createRerankService(registry),
     implement(SpeechService, {}),
   ];

@@ -1,4 +1,4 @@
-import { EmbeddingTruncate } from "../../gen/loqui/v1/embedding_pb.ts";
+import type { CreateEmbeddingsRequest } from "../../gen/loqui/v1/embedding_pb.ts";
 import type { TextEngine, Truncation } from "../engines/text-engine.ts";
 import { LoquiError } from "../errors.ts";
 import { checkTokenIds } from "./prompt-tokens.ts";
@@ -20,9 +20,8 @@ export interface Rows extends Pick<TextTurns, "turn"> {
 }
 
 /** `prompt` stands before each text; token ids are taken as they are. */
-export function createRows(engine: TextEngine, prompt: string, truncate: EmbeddingTruncate): Rows {
+export function createRows(engine: TextEngine, prompt: string, truncation: Truncation): Rows {
   const { contextLength, info } = engine;
-  const truncation = truncationOf(truncate);
   const { take: takeText, turn } = createTextTurns();
 
   function tokenize(text: string, param: string): Uint32Array {
@@ -51,7 +50,20 @@ export function createRows(engine: TextEngine, prompt: string, truncate: Embeddi
   };
 }
 
-function truncationOf(truncate: EmbeddingTruncate): Truncation {
-  if (truncate === EmbeddingTruncate.START) return "start";
-  return truncate === EmbeddingTruncate.END ? "end" : "none";
+/** The inputs of a request, whose member of that name holds them in one of their forms. */
+export function inputsOf(param: string, input: CreateEmbeddingsRequest["input"]): Input[] {
+  switch (input.case) {
+    case "text":
+      return [{ param, text: input.value }];
+    case "texts":
+      return input.value.texts.map((text, index) => ({ param: `${param}[${index}]`, text }));
+    case "tokens":
+      return [{ param, tokens: input.value.ids }];
+    case "tokenLists":
+      return input.value.lists.map(({ ids }, index) => ({ param: `${param}[${index}]`, tokens: ids }));
+    case undefined:
+      throw new LoquiError("invalid_request", `${param} is required`, { param });
+    default:
+      return input satisfies never;
+  }
 }

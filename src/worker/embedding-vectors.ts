@@ -93,6 +93,11 @@ function tokenParts(
   ];
 }
 
+/** A `loqui.v1.EmbedResponse`, encoded likewise: each vector is a field 1, a FloatVector. */
+export function encodeVectors(vectors: readonly Float32Array[]): Uint8Array {
+  return Buffer.concat(vectors.flatMap((vector) => nested(1, nested(1, [bytesOf(vector)]))));
+}
+
 function sparseParts({ indices, values }: SparseWeights): Uint8Array[] {
   const ids = new BinaryWriter();
   for (const index of indices) ids.uint32(index);

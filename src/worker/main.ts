@@ -44,6 +44,7 @@ import { createPace } from "./pace.ts";
 import { countPairEngine, countTextEngine, countTokenEngine, createWorkCounter } from "./pulse.ts";
 import { createRerankMethods } from "./rerank-service.ts";
 import { createScheduler } from "./scheduler.ts";
+import { createTeiEmbeddingMethods } from "./tei-embedding-service.ts";
 import { createTokenizationMethods } from "./tokenization.ts";
 
 const { values } = parseArgs({
@@ -144,7 +145,10 @@ async function serveTexts({ model, limits }: WorkerConfig): Promise<Served> {
   const batcher = createTextBatcher(engine, batchLimits(model, limits));
   return {
     info: textInfo(engine),
-    methods: createEmbeddingMethods({ engine, batcher }),
+    methods: new Map([
+      ...createEmbeddingMethods({ engine, batcher }),
+      ...createTeiEmbeddingMethods({ engine, batcher }),
+    ]),
     load: () => batcher.load,
   };
 }

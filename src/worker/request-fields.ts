@@ -25,7 +25,15 @@ import type {
   ToolSelection,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import type { Texts, TokenIdLists, TokenIds } from "../../gen/loqui/v1/common_pb.ts";
-import type { CreateEmbeddingsRequest } from "../../gen/loqui/v1/embedding_pb.ts";
+import type {
+  CreateEmbeddingsRequest,
+  EmbedInputs,
+  EmbedRequest,
+  EmbedSparseRequest,
+  SimilarityInputs,
+  SimilarityParameters,
+  SimilarityRequest,
+} from "../../gen/loqui/v1/embedding_pb.ts";
 import type {
   RerankDocument,
   RerankDocumentObject,
@@ -79,6 +87,7 @@ const toolCalls = "worker/chat-tools";
 const steering = "worker/chat-steering";
 const completions = "worker/completions";
 const embeddings = "embeddings";
+const embeddingsOfTei = "tei-embeddings";
 const completionLogprobs = "worker/completion-logprobs";
 const reranking = "rerank";
 
@@ -196,6 +205,15 @@ const embedding: FieldTable<CreateEmbeddingsRequest> = {
   returnMultivector: honoured(embeddings),
 };
 
+/** What the requests for embeddings in TEI's shape have in common. */
+const teiEmbedding = {
+  model: honoured(embeddingsOfTei),
+  inputs: honoured(embeddingsOfTei),
+  truncate: honoured(embeddingsOfTei),
+  truncationDirection: honoured(embeddingsOfTei),
+  promptName: honoured(embeddingsOfTei),
+} as const;
+
 /**
  * Every field of a request for an answer or a ranking and of the messages in it,
  * by the message's name. `x-loqui-ignored` and docs/request-fields.md come from here,
@@ -207,6 +225,34 @@ export const requestFields = new Map<string, FieldTable>(
     CreateChatCompletionRequest: chat,
     CreateCompletionRequest: completion,
     CreateEmbeddingsRequest: embedding,
+    EmbedRequest: {
+      ...teiEmbedding,
+      normalize: honoured(embeddingsOfTei),
+      dimensions: honoured(embeddingsOfTei),
+    } satisfies FieldTable<EmbedRequest>,
+    EmbedSparseRequest: teiEmbedding satisfies FieldTable<EmbedSparseRequest>,
+    EmbedInputs: {
+      inputs: {
+        text: honoured(embeddingsOfTei),
+        texts: honoured(embeddingsOfTei),
+        tokens: honoured(embeddingsOfTei),
+        tokenLists: honoured(embeddingsOfTei),
+      },
+    } satisfies FieldTable<EmbedInputs>,
+    SimilarityRequest: {
+      model: honoured(embeddingsOfTei),
+      inputs: honoured(embeddingsOfTei),
+      parameters: honoured(embeddingsOfTei),
+    } satisfies FieldTable<SimilarityRequest>,
+    SimilarityInputs: {
+      sourceSentence: honoured(embeddingsOfTei),
+      sentences: honoured(embeddingsOfTei),
+    } satisfies FieldTable<SimilarityInputs>,
+    SimilarityParameters: {
+      truncate: honoured(embeddingsOfTei),
+      truncationDirection: honoured(embeddingsOfTei),
+      promptName: honoured(embeddingsOfTei),
+    } satisfies FieldTable<SimilarityParameters>,
     Texts: { texts: honoured(here) } satisfies FieldTable<Texts>,
     TokenIds: { ids: honoured(here) } satisfies FieldTable<TokenIds>,
     TokenIdLists: { lists: honoured(here) } satisfies FieldTable<TokenIdLists>,

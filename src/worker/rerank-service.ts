@@ -7,7 +7,6 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { TruncationDirection } from "../../gen/loqui/v1/common_pb.ts";
 import {
   type RerankRequest,
   type RerankResponseSchema,
@@ -24,6 +23,7 @@ import type { Batcher } from "./batcher.ts";
 import type { WorkerCall, WorkerMethod, WorkerMethods } from "./method.ts";
 import { documentText, repeated } from "./rerank-documents.ts";
 import { createPairMaker, type NamedText, type PairMaker } from "./rerank-pairs.ts";
+import { teiTruncation } from "./tei-truncation.ts";
 import { readTotals } from "./totals.ts";
 
 export interface RerankOptions {
@@ -89,11 +89,11 @@ export function createRerankMethods({ engine, batcher }: RerankOptions): WorkerM
   }
 
   async function rerankTexts(
-    { query, texts, rawScores, returnText, truncate, truncationDirection }: RerankTextsRequest,
+    request: RerankTextsRequest,
     call: WorkerCall,
   ): Promise<Answer<typeof RerankTextsResponseSchema>> {
-    const end = truncationDirection === TruncationDirection.LEFT ? "start" : "end";
-    const maker = createPairMaker(engine, { truncate: truncate === true ? end : "none" });
+    const { query, texts, rawScores, returnText } = request;
+    const maker = createPairMaker(engine, { truncate: teiTruncation(request) });
     const text = (index: number) => ({ param: `texts[${index}]`, text: texts[index] ?? "" });
     const rows = await pairsOf(maker, query, texts.length, text, call.signal);
     const { scores, promptTokens, queueMs } = await scoresOf(rows, rawScores, call);

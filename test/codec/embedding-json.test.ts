@@ -1,14 +1,20 @@
 import { readFileSync } from "node:fs";
-import { create, type DescMessage, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMessage, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { createValidator } from "@bufbuild/protovalidate";
 import { describe, expect, test } from "vitest";
-import { TextsSchema, TokenIdListsSchema, TokenIdsSchema } from "../../gen/loqui/v1/common_pb.ts";
+import { TextsSchema, TokenIdListsSchema, TokenIdsSchema, TruncationDirection } from "../../gen/loqui/v1/common_pb.ts";
 import {
   CreateEmbeddingsRequestSchema,
   CreateEmbeddingsResponseSchema,
   EmbeddingEncodingFormat,
   EmbeddingSchema,
   EmbeddingTruncate,
+  EmbedRequestSchema,
+  EmbedResponseSchema,
+  EmbedSparseRequestSchema,
+  EmbedSparseResponseSchema,
+  SimilarityRequestSchema,
+  SimilarityResponseSchema,
 } from "../../gen/loqui/v1/embedding_pb.ts";
 import { jsonCodec, jsonPath } from "../../src/codec/codec.ts";
 import { parseJson } from "../../src/codec/json-source.ts";
@@ -208,6 +214,136 @@ describe("bounds of CreateEmbeddingsRequest", () => {
     ],
   ])("%s", (_, body, expected) => {
     expect(violations(CreateEmbeddingsRequestSchema, body)).toEqual(expected);
+  });
+});
+
+describe("TEI's requests and responses", () => {
+  const given = <D extends DescMessage>(name: string, desc: D, expected: MessageInitShape<D>) => ({
+    name,
+    desc: desc as DescMessage,
+    expected: expected as MessageInitShape<DescMessage>,
+  });
+  test.each([
+    given("tei-embed-request", EmbedRequestSchema, {
+      inputs: {
+        inputs: {
+          case: "texts",
+          value: create(TextsSchema, { texts: ["What is Deep Learning?", "Deep Learning is not..."] }),
+        },
+      },
+      truncate: true,
+      truncationDirection: TruncationDirection.LEFT,
+      promptName: "query",
+      normalize: false,
+      dimensions: 256,
+    }),
+    given("tei-embed-tokens-request", EmbedRequestSchema, {
+      inputs: {
+        inputs: {
+          case: "tokenLists",
+          value: create(TokenIdListsSchema, { lists: [{ ids: [101, 2054, 102] }, { ids: [101, 2784, 4083, 102] }] }),
+        },
+      },
+    }),
+    given("tei-embed-sparse-request", EmbedSparseRequestSchema, {
+      model: "bge-m3",
+      inputs: { inputs: { case: "text", value: "I like you." } },
+      truncate: false,
+      truncationDirection: TruncationDirection.RIGHT,
+    }),
+    given("tei-similarity-request", SimilarityRequestSchema, {
+      inputs: { sourceSentence: "What is Deep Learning?", sentences: ["What is Machine Learning?", "Oslo"] },
+      parameters: { truncate: true, truncationDirection: TruncationDirection.RIGHT, promptName: "query" },
+    }),
+    given("tei-embed-response", EmbedResponseSchema, {
+      embeddings: [{ values: [0.5, -1.25, 2 ** -15] }, { values: [0, 1, 2] }],
+    }),
+    given("tei-embed-sparse-response", EmbedSparseResponseSchema, {
+      embeddings: [
+        {
+          tokens: [
+            { index: 0, value: 0.5 },
+            { index: 1045, value: 0.00625 },
+          ],
+        },
+        {},
+      ],
+    }),
+    given("tei-similarity-response", SimilarityResponseSchema, { similarities: [0, 1, 0.5] }),
+  ])("$name", ({ name, desc, expected }) => {
+    const codec = jsonCodec(desc);
+    const { message, ignored } = codec.decode(parseJson(fixture(name)), "strict");
+    expect(message).toEqual(create(desc, expected));
+    expect(ignored).toEqual([]);
+    expect(JSON.parse(codec.encode(message))).toEqual(JSON.parse(fixture(name)));
+    expect(createValidator().validate(desc, message).kind).toBe("valid");
+  });
+
+  test("nothing", () => {
+    expect(jsonCodec(EmbedResponseSchema).encode(create(EmbedResponseSchema))).toBe("[]");
+    const weights = create(EmbedSparseResponseSchema, { embeddings: [{}, { tokens: [{}] }] });
+    expect(jsonCodec(EmbedSparseResponseSchema).encode(weights)).toBe('[[],[{"index":0,"value":0}]]');
+  });
+
+  test.each([
+    [
+      "texts and tokens mixed",
+      EmbedRequestSchema,
+      '{"inputs":["a",[1]]}',
+      "inputs[1]",
+      "inputs[1]: expected a string, got an array",
+    ],
+    [
+      "a sentence alone",
+      SimilarityRequestSchema,
+      '{"inputs":"a"}',
+      "inputs",
+      "inputs: expected an object, got a string",
+    ],
+    [
+      "truncate as the end",
+      EmbedRequestSchema,
+      '{"inputs":"a","truncate":"END"}',
+      "truncate",
+      "truncate: expected a boolean, got a string",
+    ],
+  ])("refuses %s", (_, desc: DescMessage, json, param, message) => {
+    expect(thrownBy(() => jsonCodec(desc).decode(parseJson(json), "lenient"))).toEqual({
+      kind: "invalid_request",
+      param,
+      message,
+    });
+  });
+
+  test.each<[string, DescMessage, unknown, string[]]>([
+    ["no inputs", EmbedRequestSchema, {}, ["inputs: value is required"]],
+    ["an empty text", EmbedRequestSchema, { inputs: "" }, ["inputs: must be at least 1 characters"]],
+    [
+      "an empty text of several",
+      EmbedSparseRequestSchema,
+      { inputs: ["a", ""] },
+      ["inputs: an input must not be an empty string"],
+    ],
+    [
+      "2049 texts",
+      EmbedRequestSchema,
+      { inputs: Array(2049).fill("a") },
+      ["inputs: at most 2048 inputs in one request"],
+    ],
+    [
+      "2047 sentences",
+      SimilarityRequestSchema,
+      { inputs: { source_sentence: "a", sentences: Array(2047).fill("b") } },
+      [],
+    ],
+    [
+      "no sentences",
+      SimilarityRequestSchema,
+      { inputs: {} },
+      ["inputs.source_sentence: value is required", "inputs.sentences: must contain at least 1 item(s)"],
+    ],
+  ])("bounds: %s", (_, desc, body, expected) => {
+    expect(violations(desc, body)).toEqual(expected);
   });
 });
 
