@@ -5,8 +5,9 @@
  * else the machine does counts little.
  *
  *   npm run bench -- quantization [--layers 6] [--hidden 384] [--heads 12] [--threads 2] [--rounds 9]
+ *   npm run bench -- quantization --architecture gemma3 [--layers 24]
  *
- * BERT with random weights; the defaults are MiniLM's shape.
+ * BERT with random weights; the defaults are MiniLM's shape. Or Gemma 3 with those, in EmbeddingGemma's.
  */
 import { cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,12 +17,14 @@ import { openOnnxEngine } from "../src/engines/onnx/onnx-engine.ts";
 import { cosine } from "../test/support/cosine.ts";
 import { onnxFixtures } from "../test/support/onnx-models.ts";
 import { writeRandomBert } from "./models/random-bert.ts";
+import { writeRandomGemma } from "./models/random-gemma.ts";
 import { median } from "./support/statistics.ts";
 import { turns } from "./support/turns.ts";
 
 const { values } = parseArgs({
   options: {
-    layers: { type: "string", default: "6" },
+    architecture: { type: "string", default: "bert" },
+    layers: { type: "string" },
     hidden: { type: "string", default: "384" },
     heads: { type: "string", default: "12" },
     threads: { type: "string", default: "2" },
@@ -35,13 +38,17 @@ const batchTokens = 2_048;
 const folder = mkdtempSync(join(tmpdir(), "loqui-bench-"));
 try {
   const path = join(folder, "model");
-  writeRandomBert(path, {
-    layers: Number(values.layers),
-    hiddenSize: Number(values.hidden),
-    heads: Number(values.heads),
-    vocabularySize,
-  });
-  cpSync(join(onnxFixtures, "bert", "tokenizer.json"), join(path, "tokenizer.json"));
+  if (values.architecture === "gemma3") {
+    writeRandomGemma(path, Number(values.layers ?? 24), vocabularySize);
+  } else {
+    writeRandomBert(path, {
+      layers: Number(values.layers ?? 6),
+      hiddenSize: Number(values.hidden),
+      heads: Number(values.heads),
+      vocabularySize,
+    });
+  }
+  cpSync(join(onnxFixtures, values.architecture, "tokenizer.json"), join(path, "tokenizer.json"));
   const threads = Number(values.threads);
   await using float32 = await openOnnxEngine({ path, threads, contextLength: 512 });
   const began = performance.now();

@@ -1,5 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { writeCheckpoint } from "./random-checkpoint.ts";
 
 /** What there is to choose of {@link writeRandomBert}. */
 export interface BertShape {
@@ -15,7 +14,6 @@ export interface BertShape {
  * bounds such that those of each layer are as large as what comes in.
  */
 export function writeRandomBert(folder: string, { layers, hiddenSize, heads, vocabularySize }: BertShape): void {
-  mkdirSync(folder, { recursive: true });
   const positions = 512;
   const intermediateSize = 4 * hiddenSize;
   const config = {
@@ -28,7 +26,6 @@ export function writeRandomBert(folder: string, { layers, hiddenSize, heads, voc
     max_position_embeddings: positions,
     type_vocab_size: 2,
   };
-  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
   const shapes: [string, number[]][] = [
     ["embeddings.word_embeddings.weight", [vocabularySize, hiddenSize]],
     ["embeddings.position_embeddings.weight", [positions, hiddenSize]],
@@ -45,19 +42,7 @@ export function writeRandomBert(folder: string, { layers, hiddenSize, heads, voc
     shapes.push(...linear(`${name}output.dense`, intermediateSize, hiddenSize));
     shapes.push(...norm(`${name}output.LayerNorm`, hiddenSize));
   }
-  let end = 0;
-  const header: Record<string, unknown> = {};
-  const tensors = shapes.map(([name, shape]) => {
-    const data = numbers(name, shape);
-    header[name] = { dtype: "F32", shape, data_offsets: [end, end + data.byteLength] };
-    end += data.byteLength;
-    return data;
-  });
-  const text = Buffer.from(JSON.stringify(header));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(text.length));
-  const bytes = tensors.map((data) => Buffer.from(data.buffer));
-  writeFileSync(join(folder, "model.safetensors"), Buffer.concat([length, text, ...bytes]));
+  writeCheckpoint(folder, config, shapes);
 }
 
 function linear(name: string, inputs: number, outputs: number): [string, number[]][] {
@@ -72,21 +57,4 @@ function norm(name: string, size: number): [string, number[]][] {
     [`${name}.weight`, [size]],
     [`${name}.bias`, [size]],
   ];
-}
-
-let state = 1;
-/** Xorshift: the same numbers each time. */
-function even(): number {
-  state ^= state << 13;
-  state ^= state >>> 17;
-  state ^= state << 5;
-  return (state >>> 0) / 2 ** 31 - 1;
-}
-
-function numbers(name: string, shape: readonly number[]): Float32Array<ArrayBuffer> {
-  const count = shape.reduce((product, length) => product * length, 1);
-  if (/LayerNorm\.weight$/.test(name)) return new Float32Array(count).fill(1);
-  const [, inputs = 1] = shape;
-  const bound = Math.sqrt(3 / inputs);
-  return Float32Array.from({ length: count }, () => (name.endsWith("bias") ? 0 : bound * even()));
 }

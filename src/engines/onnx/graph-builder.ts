@@ -29,6 +29,8 @@ export interface Weights {
    * it is stored. Throws as {@link weight} does.
    */
   rows(name: string, shape: readonly number[], indices: Value<"int32">): Value;
+  /** The same weights, of which none is quantized. */
+  readonly exact: Weights;
 }
 
 /** What {@link GraphBuilder.groupedAttention} attends to, and how. */
@@ -145,10 +147,10 @@ export interface EncodedGraph {
 }
 
 /**
- * How weights are quantized: those of {@link GraphBuilder.linear} to 8 bits, each
- * output with a scale of its own, and what they are multiplied with while it runs,
- * each row with a scale of its own, so that a text's vector doesn't depend on what
- * else is in its batch.
+ * How weights are quantized: those of {@link GraphBuilder.linear}, unless they are
+ * {@link Weights.exact}, to 8 bits, each output with a scale of its own, and what
+ * they are multiplied with while it runs, each row with a scale of its own, so that
+ * a text's vector doesn't depend on what else is in its batch.
  */
 export interface Quantization {
   /** The folder in which quantized weights are kept. */
@@ -226,7 +228,7 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
     return name as Value<T>;
   }
 
-  function weights(tensors: StoredTensors, part: string): Weights {
+  function weights(tensors: StoredTensors, part: string, quantizable: boolean): Weights {
     /** The type that it is stored as; the initializer has the name with `part` before it. */
     function stores(name: string, shape: readonly number[]): WeightType {
       const tensor = tensors.get(name);
@@ -249,14 +251,16 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
           // Computed once, when the session is made.
           value = float(part + name, type);
           known.set(part + name, value);
-          // Of what comes after the encoder there is a row for each text only: it costs little as it is.
-          if (part === "") tensorNames.set(value, name);
+          if (quantizable) tensorNames.set(value, name);
         }
         return value;
       },
       rows(name, shape, indices) {
         const type = stores(name, shape);
         return float(node("Gather", [part + name, indices], { axis: { int: 0 } }), type);
+      },
+      get exact() {
+        return weights(tensors, part, false);
       },
     };
   }
@@ -390,7 +394,8 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
       nodes.push({ type: "Identity", domain: "", inputs: [value], outputs: [name], attributes: {} });
       outputs.push({ name, type: "float", shape });
     },
-    weights,
+    // Of what comes after the encoder there is a row for each text only: it costs little as it is.
+    weights: (tensors, part) => weights(tensors, part, part === ""),
 
     toFloat: (x) => node("Cast", [x], { to: { int: 1 } }),
     gather,

@@ -99,8 +99,6 @@ export function decoderEncoder(decoder: Decoder): Encoder {
 function build(decoder: Decoder, graph: GraphBuilder, weights: Weights, tokens: TokenInputs): Value {
   const { hiddenSize, intermediateSize, vocabularySize, kinds, norms, activation, epsilon } = decoder;
   const at = prefixOf(weights, "model.", "embed_tokens.weight");
-  const linear = (x: Value, name: string, inputs: number, outputs: number) =>
-    graph.linear(x, weights.weight(`${name}.weight`, [outputs, inputs]), undefined);
   const gamma = (name: string, size = hiddenSize) => normWeight(graph, weights, name, size, decoder.centeredNorms);
   const afterwards = (x: Value, name: string | undefined) =>
     name === undefined ? x : graph.rmsNorm(x, gamma(name), epsilon);
@@ -112,7 +110,11 @@ function build(decoder: Decoder, graph: GraphBuilder, weights: Weights, tokens: 
   let normed = graph.rmsNorm(sum, gamma(`${at}layers.0.${norms.beforeAttention}`), epsilon);
   for (const [layer, kind] of kinds.entries()) {
     const name = `${at}layers.${layer}.`;
-    const attended = attend(decoder, graph, weights, tokens, normed, {
+    // What 8 bits lose there goes through all other layers (docs/quantization.md).
+    const own = layer === 0 ? weights.exact : weights;
+    const linear = (x: Value, part: string, inputs: number, outputs: number) =>
+      graph.linear(x, own.weight(`${name}mlp.${part}.weight`, [outputs, inputs]), undefined);
+    const attended = attend(decoder, graph, own, tokens, normed, {
       name: `${name}self_attn.`,
       angles: angles[kind],
       window: kind === "sliding_attention" && decoder.causal ? decoder.window : undefined,
@@ -121,9 +123,9 @@ function build(decoder: Decoder, graph: GraphBuilder, weights: Weights, tokens: 
     });
     const attention = afterwards(attended, norms.afterAttention && name + norms.afterAttention);
     ({ sum, normed } = graph.skipRmsNorm(attention, sum, gamma(name + norms.beforeFeedForward), epsilon));
-    const gate = graph.activation(linear(normed, `${name}mlp.gate_proj`, hiddenSize, intermediateSize), activation);
-    const up = linear(normed, `${name}mlp.up_proj`, hiddenSize, intermediateSize);
-    const down = linear(graph.multiply(gate, up), `${name}mlp.down_proj`, intermediateSize, hiddenSize);
+    const gate = graph.activation(linear(normed, "gate_proj", hiddenSize, intermediateSize), activation);
+    const up = linear(normed, "up_proj", hiddenSize, intermediateSize);
+    const down = linear(graph.multiply(gate, up), "down_proj", intermediateSize, hiddenSize);
     const fed = afterwards(down, norms.afterFeedForward && name + norms.afterFeedForward);
     const next = layer + 1 < kinds.length ? `${at}layers.${layer + 1}.${norms.beforeAttention}` : `${at}norm`;
     ({ sum, normed } = graph.skipRmsNorm(fed, sum, gamma(next), epsilon));
