@@ -47,6 +47,7 @@ describe("dependencies run one way", () => {
     ],
     // engines ← worker, and the worker knows nothing of the front
     ["src/worker/", /^(rest|server|services|gateway|backends|config|telemetry|cli|loqui\.ts)$/],
+    ["src/gguf/", /^(gen|codec|rest|server|services|gateway|backends|worker|engines|config|telemetry|cli|loqui\.ts)$/],
     ["src/engines/", /^(gen|codec|rest|server|services|gateway|backends|worker|config|telemetry|cli|loqui\.ts)$/],
     ["src/config/", /^(gen|codec|rest|server|services|gateway|backends|worker|engines|telemetry|cli|loqui\.ts)$/],
   ])("%s keeps to it", (within, forbidden) => {

@@ -1,5 +1,8 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
+import { LoquiError } from "../errors.ts";
+import { readGgufHeader } from "../gguf/gguf-header.ts";
+import { type GgufTask, taskOfGguf } from "../gguf/gguf-task.ts";
 import { ConfigError, describeIssue } from "./config-error.ts";
 import { type ModelConfig, modelSchema } from "./models-file.ts";
 
@@ -9,8 +12,8 @@ export function isModelPath(name: string): boolean {
 }
 
 /**
- * A model made of nothing but a path. A `.gguf` file is a model for chat, named
- * after the file. A folder is a checkpoint as Hugging Face's hub has it, named
+ * A model made of nothing but a path. A `.gguf` file is named after the file,
+ * and what it is for its header tells. A folder is a checkpoint as Hugging Face's hub has it, named
  * after the folder, or after its repository where it lies in the hub's cache; a
  * classifier of pairs scores them, any other model embeds texts. Throws a
  * ConfigError that names the path.
@@ -19,19 +22,27 @@ export function modelOfPath(path: string): ModelConfig {
   const absolute = resolve(path);
   const stat = statSync(absolute, { throwIfNoEntry: false });
   if (stat === undefined) throw new ConfigError(`MODELS: ${path}: no such file`);
-  const found = stat.isDirectory() ? checkpoint(path, absolute) : ggufFile(absolute);
+  const found = stat.isDirectory() ? checkpoint(path, absolute) : ggufFile(path, absolute);
   const result = modelSchema.safeParse({ ...found, source: { path: absolute }, preload: true });
   if (!result.success) throw new ConfigError(`MODELS: ${path}: ${describeIssue(result.error)}`);
   return result.data;
 }
 
-function ggufFile(path: string) {
-  return {
-    id: basename(path).replace(/\.gguf$/i, ""),
-    type: "chat",
-    capabilities: ["chat-completion"],
-    engine: "llama.cpp",
-  };
+const capabilities: Readonly<Record<GgufTask, string>> = {
+  chat: "chat-completion",
+  embedding: "text-embedding",
+  rerank: "rerank",
+};
+
+function ggufFile(path: string, file: string) {
+  try {
+    const type = taskOfGguf(readGgufHeader(file));
+    const id = basename(file).replace(/\.gguf$/i, "");
+    return { id, type, capabilities: [capabilities[type]], engine: "llama.cpp" };
+  } catch (error) {
+    if (error instanceof LoquiError) throw new ConfigError(`MODELS: ${path}: ${error.message}`);
+    throw error;
+  }
 }
 
 /** Bytes of a `config.json` that are read: the largest, of models with thousands of labels, have some 100 kB. */

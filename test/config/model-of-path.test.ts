@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ConfigError } from "../../src/config/config-error.ts";
 import { readSettings } from "../../src/config/settings.ts";
+import { bool, type GgufValue, str, u32, writeGguf } from "../support/gguf.ts";
 
 let root: string;
 beforeEach(() => {
@@ -74,6 +75,58 @@ describe("a folder in MODELS", () => {
 
   it("is refused where it isn't there", () => {
     expect(() => modelOf(join(root, "nowhere"))).toThrow(/nowhere: no such file$/);
+  });
+});
+
+describe("a .gguf file in MODELS", () => {
+  type Content = readonly [metadata: Readonly<Record<string, GgufValue>>, tensors?: readonly string[]];
+  const write = ([metadata, tensors = []]: Content) => {
+    const path = join(root, "Some-Model.Q8_0.gguf");
+    const data = Buffer.alloc(4);
+    writeGguf(
+      path,
+      metadata,
+      tensors.map((name) => ({ name, type: "f32", shape: [1], data })),
+    );
+    return path;
+  };
+  const of = (architecture: string, more: Readonly<Record<string, GgufValue>> = {}) => ({
+    "general.architecture": str(architecture),
+    ...more,
+  });
+  const chat = { type: "chat", capabilities: ["chat-completion"] };
+  const embedding = { type: "embedding", capabilities: ["text-embedding"] };
+  const rerank = { type: "rerank", capabilities: ["rerank"] };
+
+  it.each<[string, Content, object]>([
+    ["a decoder is for chat", [of("qwen3", { "general.type": str("model") })], chat],
+    ["and one that pools nothing", [of("qwen3", { "qwen3.pooling_type": u32(0) })], chat],
+    ["an architecture that is unknown, too", [of("new-lm")], chat],
+    ["a decoder that pools embeds", [of("qwen3", { "qwen3.pooling_type": u32(3) })], embedding],
+    ["and one that looks ahead", [of("llama", { "llama.attention.causal": bool(false) })], embedding],
+    ["an encoder embeds", [of("nomic-bert", { "nomic-bert.pooling_type": u32(1) })], embedding],
+    ["and one that says nothing of pooling", [of("gemma-embedding")], embedding],
+    ["an encoder with a pooler alone", [of("bert", { "bert.pooling_type": u32(2) }), ["cls.weight"]], embedding],
+    ["what pools by rank scores pairs", [of("bert", { "bert.pooling_type": u32(4) })], rerank],
+    ["and what has a classifier", [of("jina-bert-v2"), ["cls.weight"]], rerank],
+    ["a decoder's as well", [of("qwen3"), ["cls.output.weight"]], rerank],
+  ])("%s", (_, content, expected) => {
+    const path = write(content);
+    const found = { id: "Some-Model.Q8_0", engine: "llama.cpp", source: { path }, preload: true };
+    expect(modelOf(path)).toMatchObject({ ...found, ...expected });
+  });
+
+  it.each<[string, Content | string, RegExp]>([
+    ["that is none", "PK\u0003\u0004 and so on, a zip archive", /Q8_0\.gguf: .*it is not a GGUF file$/],
+    ["that is cut short", "GGUF", /Q8_0\.gguf: .*it ends within the header$/],
+    ["without an architecture", [{}], /general\.architecture is missing$/],
+    ["with an adapter", [of("llama", { "general.type": str("adapter") })], /its general\.type is adapter$/],
+    ["with a projector of images", [of("clip", { "general.type": str("mmproj") })], /its general\.type is mmproj$/],
+  ])("is refused %s", (_, content, message) => {
+    const path = write(typeof content === "string" ? [{}] : content);
+    if (typeof content === "string") writeFileSync(path, content);
+    expect(() => modelOf(path)).toThrow(ConfigError);
+    expect(() => modelOf(path)).toThrow(message);
   });
 });
 

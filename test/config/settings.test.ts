@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ConfigError } from "../../src/config/config-error.ts";
 import { readSettings } from "../../src/config/settings.ts";
+import { str, writeGguf } from "../support/gguf.ts";
 
 const entry = (id: string, more = "") =>
   `  - {id: ${id}, type: chat, engine: llama.cpp, source: {path: weights/${id.split("/").at(-1)}.gguf}${more}}\n`;
@@ -66,7 +67,7 @@ describe("settings", () => {
 
   it("takes ids and paths of files from MODELS", () => {
     const file = join(root, "My-Model.Q8_0.gguf");
-    writeFileSync(file, "GGUF");
+    writeGguf(file, { "general.architecture": str("llama") }, []);
     const models = readSettings({ MODELS: `acme/two, ${file}` }, {}, root).models;
     expect(models.map((model) => [model.id, model.preload])).toEqual([
       ["acme/one", false],

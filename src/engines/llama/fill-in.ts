@@ -1,7 +1,6 @@
+import { type GgufHeader, isArray, numbersOf } from "../../gguf/gguf-header.ts";
 import type { FillInTokens } from "../token-engine.ts";
 import type { LlamaModel } from "./addon.ts";
-import { isArray, numbersOf } from "./gguf-check.ts";
-import type { GgufHeader } from "./gguf-header.ts";
 
 /**
  * What a model calls its tokens for filling in the middle: in the metadata, and

@@ -1,4 +1,4 @@
-import { damaged, type GgufArray, type GgufHeader, type GgufValue } from "./gguf-header.ts";
+import { damaged, type GgufHeader, isArray, numbersOf, textOf } from "../../gguf/gguf-header.ts";
 
 /**
  * Refuses what llama.cpp doesn't refuse but dies of: a GGML_ASSERT or an
@@ -106,20 +106,4 @@ function checkTensorTypes({ tensors }: GgufHeader): void {
       throw damaged(`tensor ${name} has type ${type}, but norms and biases are 32-bit floats`);
     }
   }
-}
-
-/** A string of the metadata. */
-export function textOf({ metadata }: GgufHeader, key: string): string | undefined {
-  const value = metadata.get(key);
-  return typeof value === "string" ? value : undefined;
-}
-
-/** A number, or an array with one for each layer. */
-export function numbersOf(value: GgufValue | undefined): readonly number[] {
-  if (typeof value === "number") return [value];
-  return isArray(value) ? (value.numbers ?? []) : [];
-}
-
-export function isArray(value: GgufValue | undefined): value is GgufArray {
-  return typeof value === "object";
 }

@@ -1,5 +1,7 @@
 import { availableParallelism } from "node:os";
 import { LoquiError } from "../../errors.ts";
+import { type GgufHeader, isArray, numbersOf, readGgufHeader, textOf } from "../../gguf/gguf-header.ts";
+import { isGenerative } from "../../gguf/gguf-task.ts";
 import type {
   DecodeRow,
   LogitsHandle,
@@ -14,8 +16,7 @@ import type {
 import { type LlamaContext, type LlamaModel, type LlamaSampler, type LogLevel, loadLlama } from "./addon.ts";
 import { createDry, type Dry } from "./dry.ts";
 import { findFillInTokens } from "./fill-in.ts";
-import { checkGguf, isArray, numbersOf, textOf } from "./gguf-check.ts";
-import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
+import { checkGguf } from "./gguf-check.ts";
 import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
 import { orderRows } from "./row-order.ts";
 import { chooseThreads, type ThreadChoice, threadCounts } from "./threads.ts";
@@ -46,7 +47,7 @@ export interface LlamaOptions {
  */
 export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngine> {
   checkShape(options);
-  const header = await readGgufHeader(options.path);
+  const header = readGgufHeader(options.path);
   checkGguf(header);
   checkGenerates(header);
   const llama = await loadLlama(options.onLog);
@@ -445,11 +446,9 @@ function architectureOf(header: GgufHeader): string {
   return textOf(header, "general.architecture") ?? "";
 }
 
-/** Encoders load, and decode even, but have no next token. */
 function checkGenerates(header: GgufHeader): void {
   const architecture = architectureOf(header);
-  const causal = header.metadata.get(`${architecture}.attention.causal`) !== false;
-  if (causal && !/bert|^t5/.test(architecture)) return;
+  if (isGenerative(header, architecture)) return;
   throw new LoquiError("model_unavailable", `the model is an encoder (${architecture}) and generates no text`);
 }
 

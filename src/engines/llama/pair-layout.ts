@@ -1,9 +1,8 @@
+import { damaged, textOf } from "../../gguf/gguf-header.ts";
 import { cut, joinPair } from "../../tokenizers/pairs.ts";
 import type { Truncation } from "../text-engine.ts";
 import { addedTokens } from "./added-tokens.ts";
 import { vocabularyType } from "./addon.ts";
-import { textOf } from "./gguf-check.ts";
-import { damaged } from "./gguf-header.ts";
 import type { PooledModel } from "./pooled-model.ts";
 
 /** How a reranker wants a query and a document as one row of tokens. */

@@ -1,42 +1,13 @@
 import { LoquiError } from "../../errors.ts";
-import { isArray, numbersOf, textOf } from "./gguf-check.ts";
-import { damaged, type GgufHeader } from "./gguf-header.ts";
+import { damaged, type GgufHeader, isArray, numbersOf, textOf } from "../../gguf/gguf-header.ts";
+import { classifiers, encoders, poolingType } from "../../gguf/gguf-task.ts";
 
 /** How the outputs of a text's tokens become one vector; llama.cpp has no others. */
 export const poolings = ["mean", "cls", "lasttoken"] as const;
 export type Pooling = (typeof poolings)[number];
 
-/** `llama_pooling_type` in llama.h. */
-export const poolingType = { none: 0, mean: 1, cls: 2, lasttoken: 3, rank: 4 } as const;
-
-/**
- * Architectures whose tokens see one another in both directions and that have
- * no KV cache (`llama_model::create_memory`): any texts make one batch.
- */
-const encoders: readonly string[] = [
-  "bert",
-  "jina-bert-v2",
-  "jina-bert-v3",
-  "nomic-bert",
-  "nomic-bert-moe",
-  "neo-bert",
-  "modern-bert",
-  "eurobert",
-  "gemma-embedding",
-];
-
 /** Generative architectures of which there are embedding models. Others may lack the hidden state that pooling needs, which ends the process. */
 const decoders: readonly string[] = ["llama", "llama-embed", "mistral3", "qwen2", "qwen3", "gemma", "gemma2", "gemma3"];
-
-/** The architectures whose classifiers llama.cpp computes, with the tensors that it takes for granted. */
-const classifiers: Readonly<Record<string, readonly string[]>> = {
-  // A BERT's pooler comes before its classifier, but the usual converter leaves it out.
-  bert: ["cls.weight", "cls.output.weight"],
-  "jina-bert-v2": ["cls.weight"],
-  "modern-bert": ["cls.weight", "cls.output.weight"],
-  "neo-bert": ["cls.weight", "cls.output.weight"],
-  qwen3: ["cls.output.weight"],
-};
 
 /** What kind of model a file holds that is to pool. */
 export interface PooledKind {

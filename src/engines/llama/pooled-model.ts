@@ -1,9 +1,10 @@
 import { availableParallelism } from "node:os";
+import { type GgufHeader, readGgufHeader } from "../../gguf/gguf-header.ts";
+import { poolingType } from "../../gguf/gguf-task.ts";
 import type { TextModelInfo } from "../text-engine.ts";
 import { type Llama, type LlamaModel, type LogLevel, loadLlama, type PooledContext } from "./addon.ts";
 import { checkGguf } from "./gguf-check.ts";
-import { type GgufHeader, readGgufHeader } from "./gguf-header.ts";
-import { checkPooled, type PooledKind, poolingOf, poolingType, scoresOf, unfit } from "./pooled-check.ts";
+import { checkPooled, type PooledKind, poolingOf, scoresOf, unfit } from "./pooled-check.ts";
 import { createTokenizer, type Tokenizer } from "./tokenize.ts";
 
 /** How a GGUF model that makes vectors or scores is to be run. */
@@ -63,7 +64,7 @@ const mostSequences = { decoder: 256, encoder: 128 } as const;
  */
 export async function openPooledModel(options: PooledOptions, output: PooledOutput): Promise<PooledModel> {
   checkOptions(options);
-  const header = await readGgufHeader(options.path);
+  const header = readGgufHeader(options.path);
   checkGguf(header);
   const kind = checkPooled(header);
   const pooling = output === "scores" ? undefined : poolingOf(header, kind, output.vectors);

@@ -5,9 +5,9 @@ import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { CreateCompletionRequestSchema } from "../../../gen/loqui/v1/chat_pb.ts";
 import { findFillInTokens } from "../../../src/engines/llama/fill-in.ts";
-import type { GgufHeader, GgufValue } from "../../../src/engines/llama/gguf-header.ts";
 import { openLlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
 import type { TokenEngine } from "../../../src/engines/token-engine.ts";
+import type { GgufHeader, GgufValue } from "../../../src/gguf/gguf-header.ts";
 import { completionPrompts } from "../../../src/worker/completion-prompts.ts";
 import { writeScriptedModel } from "../../support/scripted-model.ts";
 

@@ -1,8 +1,8 @@
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { checkGguf } from "../../../src/engines/llama/gguf-check.ts";
-import { readGgufHeader } from "../../../src/engines/llama/gguf-header.ts";
 import { openLlamaEngine } from "../../../src/engines/llama/llama-engine.ts";
+import { readGgufHeader } from "../../../src/gguf/gguf-header.ts";
 import { bool, f32, type GgufValue, i32s, str, strs, u32, writeGguf } from "../../support/gguf.ts";
 import { tinyShape, writeRandomModel } from "../../support/gguf-random-model.ts";
 import { writeScriptedModel } from "../../support/scripted-model.ts";
@@ -26,7 +26,7 @@ async function complaint(path: string): Promise<string> {
 
 describe("header", () => {
   it("has the metadata, the tensors and their sizes", async () => {
-    const header = await readGgufHeader(tiny);
+    const header = readGgufHeader(tiny);
     checkGguf(header);
     expect(header.version).toBe(3);
     expect(header.parameters).toBe(426_624);
@@ -52,7 +52,7 @@ describe("header", () => {
     writeGguf(path, { text: str(long), numbers: i32s(numbers), few: i32s([1, -2]), words: strs(words), last: u32(7) }, [
       { name: "t", type: "f32", shape: [4], data: Buffer.alloc(16) },
     ]);
-    const { metadata, tensors } = await readGgufHeader(path);
+    const { metadata, tensors } = readGgufHeader(path);
     expect(metadata.get("text")).toBe(long);
     expect(metadata.get("numbers")).toMatchObject({ length: 500_000, numbers: undefined });
     expect(metadata.get("few")).toMatchObject({ numbers: [1, -2] });
@@ -184,7 +184,7 @@ describe("a header that lies", () => {
       broken[offset] = (broken[offset] ?? 0) ^ 0xff;
       writeFileSync(path, broken);
       try {
-        checkGguf(await readGgufHeader(path));
+        checkGguf(readGgufHeader(path));
       } catch (error) {
         expect(error).toMatchObject({ kind: "model_unavailable" });
         refused += 1;
@@ -267,7 +267,7 @@ describe("hyperparameters that end llama.cpp's process", () => {
   ])("%s", async (message, tensor, type) => {
     const path = inFolder("types.gguf");
     writeScriptedModel(path, { reply: ["x"] });
-    const header = await readGgufHeader(path);
+    const header = readGgufHeader(path);
     const tensors = new Map(header.tensors);
     const shape = tensors.get(tensor)?.shape ?? [];
     tensors.set(tensor, { shape, type: type === "f16" ? 1 : 26 });

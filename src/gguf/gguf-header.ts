@@ -1,5 +1,5 @@
-import { type FileHandle, open } from "node:fs/promises";
-import { LoquiError } from "../../errors.ts";
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { LoquiError } from "../errors.ts";
 
 /** An array of which only the size is kept: vocabularies are large. */
 export interface GgufArray {
@@ -121,31 +121,47 @@ const limits = {
 /**
  * Reads the header of a GGUF file: metadata and the list of tensors, no
  * weights. Checks that it is whole and that every tensor lies within the file.
- * Streams in pieces of 1 MiB; a vocabulary of 152,000 tokens takes some 60 ms.
+ * Reads pieces of 1 MiB, synchronously; a vocabulary of 152,000 tokens takes some 60 ms.
  * Throws `model_unavailable` and says what is wrong.
  */
-export async function readGgufHeader(path: string): Promise<GgufHeader> {
-  let file: FileHandle;
+export function readGgufHeader(path: string): GgufHeader {
+  let file: number;
   try {
-    file = await open(path, "r");
+    file = openSync(path, "r");
   } catch (cause) {
     throw new LoquiError("model_unavailable", "the model file can't be read", { cause });
   }
   try {
-    const stat = await file.stat();
+    const stat = fstatSync(file);
     if (!stat.isFile()) throw damaged("it is not a file");
-    return await parse(createReader(file, stat.size));
+    return parse(createReader(file, stat.size));
   } finally {
-    await file.close();
+    closeSync(file);
   }
+}
+
+/** A string of the metadata. */
+export function textOf({ metadata }: GgufHeader, key: string): string | undefined {
+  const value = metadata.get(key);
+  return typeof value === "string" ? value : undefined;
+}
+
+/** A number, or an array with one for each layer. */
+export function numbersOf(value: GgufValue | undefined): readonly number[] {
+  if (typeof value === "number") return [value];
+  return isArray(value) ? (value.numbers ?? []) : [];
+}
+
+export function isArray(value: GgufValue | undefined): value is GgufArray {
+  return typeof value === "object";
 }
 
 export function damaged(what: string): LoquiError {
   return new LoquiError("model_unavailable", `the model file can't be used: ${what}`);
 }
 
-async function parse(reader: Reader): Promise<GgufHeader> {
-  await reader.need(24, "the header");
+function parse(reader: Reader): GgufHeader {
+  reader.need(24, "the header");
   if (reader.text(4) !== "GGUF") throw damaged("it is not a GGUF file");
   const version = reader.uint32();
   if (version !== 2 && version !== 3) throw damaged(`GGUF version ${version} is not supported, 2 and 3 are`);
@@ -154,10 +170,10 @@ async function parse(reader: Reader): Promise<GgufHeader> {
 
   const metadata = new Map<string, GgufValue>();
   for (let i = 0; i < metadataCount; i++) {
-    const key = await readString(reader, limits.keyBytes, `metadata key ${i}`);
+    const key = readString(reader, limits.keyBytes, `metadata key ${i}`);
     if (metadata.has(key)) throw damaged(`metadata key ${key} is there twice`);
-    await reader.need(4, key);
-    metadata.set(key, await readValue(reader, valueType(reader.uint32(), key), key));
+    reader.need(4, key);
+    metadata.set(key, readValue(reader, valueType(reader.uint32(), key), key));
   }
 
   const alignment = metadata.get("general.alignment") ?? 32;
@@ -169,14 +185,14 @@ async function parse(reader: Reader): Promise<GgufHeader> {
   let parameters = 0;
   let tensorBytes = 0;
   for (let i = 0; i < tensorCount; i++) {
-    const name = await readString(reader, limits.tensorNameBytes, `tensor name ${i}`);
+    const name = readString(reader, limits.tensorNameBytes, `tensor name ${i}`);
     if (tensors.has(name)) throw damaged(`tensor ${name} is there twice`);
-    await reader.need(4, name);
+    reader.need(4, name);
     const dimensions = reader.uint32();
     if (dimensions > limits.dimensions) {
       throw damaged(`tensor ${name} has ${dimensions} dimensions, ${limits.dimensions} are the most`);
     }
-    await reader.need(dimensions * 8 + 12, name);
+    reader.need(dimensions * 8 + 12, name);
     const shape = Array.from({ length: dimensions }, () => reader.uint64());
     const values = shape.reduce((a, b) => a * b, 1);
     if (values < 1 || values >= limits.values)
@@ -217,16 +233,16 @@ function valueType(type: number, key: string): GgufType {
   return name;
 }
 
-async function readValue(reader: Reader, type: GgufType, key: string): Promise<GgufValue> {
+function readValue(reader: Reader, type: GgufType, key: string): GgufValue {
   if (type === "string") return readString(reader, limits.stringBytes, key);
   if (type === "array") return readArray(reader, key);
-  await reader.need(sizes[type], key);
+  reader.need(sizes[type], key);
   const value = reader.number(type);
   return type === "bool" ? value !== 0 : value;
 }
 
-async function readArray(reader: Reader, key: string): Promise<GgufArray> {
-  await reader.need(12, key);
+function readArray(reader: Reader, key: string): GgufArray {
+  reader.need(12, key);
   const elementType = valueType(reader.uint32(), key);
   if (elementType === "array") throw damaged(`metadata ${key} is an array of arrays`);
   if (elementType === "string") {
@@ -235,10 +251,10 @@ async function readArray(reader: Reader, key: string): Promise<GgufArray> {
     let empty = 0;
     for (let i = 0; i < length; i++) {
       if (texts === undefined) {
-        await skipString(reader, key);
+        skipString(reader, key);
         continue;
       }
-      const text = await readString(reader, limits.stringBytes, key);
+      const text = readString(reader, limits.stringBytes, key);
       if (text === "") empty += 1;
       else texts.add(text);
     }
@@ -246,27 +262,26 @@ async function readArray(reader: Reader, key: string): Promise<GgufArray> {
   }
   const length = reader.count(sizes[elementType], key);
   if (length > (key === "tokenizer.ggml.token_type" ? limits.keptTypes : limits.keptNumbers)) {
-    await reader.skip(length * sizes[elementType], key);
+    reader.skip(length * sizes[elementType], key);
     return { length, elementType, numbers: undefined, texts: undefined, empty: 0 };
   }
-  await reader.need(length * sizes[elementType], key);
+  reader.need(length * sizes[elementType], key);
   const numbers = Array.from({ length }, () => reader.number(elementType));
   return { length, elementType, numbers, texts: undefined, empty: 0 };
 }
 
-async function readString(reader: Reader, limit: number, what: string): Promise<string> {
-  // Only where a piece of the file ends is there something to wait for: vocabularies have 300,000 strings.
-  if (reader.buffered < 8) await reader.need(8, what);
+function readString(reader: Reader, limit: number, what: string): string {
+  reader.need(8, what);
   const length = reader.uint64();
   if (length > limit) throw damaged(`${what} has ${length} bytes, ${limit} are the most`);
-  if (reader.buffered < length) await reader.need(length, what);
+  reader.need(length, what);
   return reader.text(length);
 }
 
-async function skipString(reader: Reader, what: string): Promise<void> {
-  if (reader.buffered < 8) await reader.need(8, what);
+function skipString(reader: Reader, what: string): void {
+  reader.need(8, what);
   const length = reader.uint64();
-  if (length > reader.buffered) await reader.skip(length, what);
+  if (length > reader.buffered) reader.skip(length, what);
   else reader.drop(length);
 }
 
@@ -277,8 +292,8 @@ interface Reader {
   /** Bytes that can be read at once. */
   readonly buffered: number;
   /** Makes bytes readable; throws when the file has no more. */
-  need(bytes: number, what: string): Promise<void>;
-  skip(bytes: number, what: string): Promise<void>;
+  need(bytes: number, what: string): void;
+  skip(bytes: number, what: string): void;
   text(length: number): string;
   drop(length: number): void;
   uint32(): number;
@@ -290,7 +305,7 @@ interface Reader {
 
 const pieceBytes = 2 ** 20;
 
-function createReader(file: FileHandle, size: number): Reader {
+function createReader(file: number, size: number): Reader {
   let buffer = Buffer.alloc(0);
   /** Offset of the buffer in the file, and of the cursor in the buffer. */
   let base = 0;
@@ -308,7 +323,7 @@ function createReader(file: FileHandle, size: number): Reader {
     get buffered() {
       return buffer.length - at;
     },
-    async need(bytes, what) {
+    need(bytes, what) {
       if (buffer.length - at >= bytes) return;
       if (base + at + bytes > size) throw damaged(`it ends within ${what}`);
       if (base + at > limits.headerBytes) throw damaged(`its header is longer than ${limits.headerBytes} bytes`);
@@ -318,13 +333,13 @@ function createReader(file: FileHandle, size: number): Reader {
       base += at;
       at = 0;
       for (let filled = rest.length; filled < next.length; ) {
-        const { bytesRead } = await file.read(next, filled, next.length - filled, base + filled);
+        const bytesRead = readSync(file, next, filled, next.length - filled, base + filled);
         if (bytesRead === 0) throw damaged(`it ends within ${what}`);
         filled += bytesRead;
       }
       buffer = next;
     },
-    async skip(bytes, what) {
+    skip(bytes, what) {
       if (base + at + bytes > size) throw damaged(`it ends within ${what}`);
       const target = base + at + bytes;
       if (target <= base + buffer.length) {
