@@ -16,6 +16,7 @@ import type {
 import { type LlamaContext, type LlamaModel, type LlamaSampler, type LogLevel, loadLlama } from "./addon.ts";
 import { createDry, type Dry } from "./dry.ts";
 import { findFillInTokens } from "./fill-in.ts";
+import { fillersFor } from "./fillers.ts";
 import { checkGguf } from "./gguf-check.ts";
 import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
 import { orderRows } from "./row-order.ts";
@@ -66,6 +67,7 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
         ? threadCounts(options.threads ?? most, model.sizeBytes)
         : [options.threads];
     const threads = await chooseThreads(context, counts, batchSize, llama.keepsThreads);
+    const forgets = sequences > 2 && (await canForget(context));
     const [window] = numbersOf(header.metadata.get(`${architectureOf(header)}.attention.sliding_window`));
     const info = modelInfo(model, header, threads.batch);
     return new LlamaEngine(model, context, info, {
@@ -73,6 +75,7 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
       contextLength,
       batchSize,
       window,
+      forgets,
       threads,
       added: addedTokens(model, header),
     });
@@ -92,6 +95,8 @@ interface EngineShape {
   readonly batchSize: number;
   /** Positions that sliding-window layers see, where the model says so. */
   readonly window: number | undefined;
+  /** See {@link canForget}. */
+  readonly forgets: boolean;
   readonly threads: ThreadChoice;
   readonly added: AddedTokens;
 }
@@ -124,6 +129,7 @@ class LlamaEngine implements TokenEngine {
   readonly #model: LlamaModel;
   readonly #context: LlamaContext;
   readonly #window: number | undefined;
+  readonly #forgets: boolean;
   readonly #threads: ThreadChoice;
   readonly #bytes: TokenBytes;
   readonly #tokenize: Tokenizer;
@@ -148,6 +154,7 @@ class LlamaEngine implements TokenEngine {
     this.#model = model;
     this.#context = context;
     this.#window = shape.window;
+    this.#forgets = shape.forgets;
     this.#threads = shape.threads;
     this.#bytes = createTokenBytes(model);
     this.#probes = createProbePool(() => model.createProbe(), probes);
@@ -225,15 +232,21 @@ class LlamaEngine implements TokenEngine {
     if (this.#busy !== undefined) throw new Error("decode is not reentrant");
     this.#checkRows(rows);
     this.#decodes += 1;
-    const ordered = orderRows(rows);
     const one = rows.length === 1 && rows[0]?.tokens.length === 1;
-    const indexes = await this.#alone(() => {
+    const fillers = this.#fillersOf(rows);
+    const ordered = orderRows([...rows, ...fillers]);
+    const indexes = await this.#alone(async () => {
       this.#context.setThreads(one ? this.#threads.token : this.#threads.batch);
-      return this.#context.decode(ordered.map(({ row }) => row));
+      try {
+        return await this.#context.decode(ordered.map(({ row }) => row));
+      } finally {
+        for (const { sequence, position } of fillers) this.#context.removeCells(sequence, position);
+      }
     });
     for (const row of rows) this.#held[row.sequence] = row.position + row.tokens.length;
     const handles: LogitsHandle[][] = rows.map(() => []);
     for (const [i, { row, place }] of ordered.entries()) {
+      if (place >= rows.length) continue;
       const first = this.#decodes * this.batchSize + (indexes[i] ?? 0) - row.logits + 1;
       handles[place] = Array.from({ length: row.logits }, (_, index) => (first + index) as LogitsHandle);
     }
@@ -321,6 +334,27 @@ class LlamaEngine implements TokenEngine {
     } finally {
       this.#busy = undefined;
     }
+  }
+
+  /**
+   * Rows of sequences that have none, to be forgotten again: see {@link fillersFor}.
+   * None that holds more than those that have: attention goes over as many
+   * positions for all.
+   */
+  #fillersOf(rows: readonly DecodeRow[]): DecodeRow[] {
+    if (!this.#forgets) return [];
+    const generating = rows.filter(({ tokens }) => tokens.length === 1);
+    const longest = Math.max(0, ...generating.map(({ position }) => position));
+    const fillers = fillersFor(
+      generating.map(({ sequence }) => sequence).sort((a, b) => a - b),
+      new Set(rows.filter((row) => !generating.includes(row)).map(({ sequence }) => sequence)),
+      (sequence) => this.#heldBy(sequence) <= longest,
+    );
+    const tokens = rows.reduce((sum, row) => sum + row.tokens.length, fillers.length);
+    if (tokens > this.batchSize) return [];
+    return fillers.map((sequence) => {
+      return { sequence, position: this.#heldBy(sequence), tokens: new Uint32Array(1), logits: 0 };
+    });
   }
 
   async #idle(): Promise<void> {
@@ -419,6 +453,19 @@ function lowered(bias: ReadonlyMap<number, number>, penalties: ReadonlyMap<numbe
   const sum = new Map(bias);
   for (const [token, penalty] of penalties) sum.set(token, (bias.get(token) ?? 0) - penalty);
   return sum;
+}
+
+/**
+ * Whether a sequence can give up its last cell, as all but recurrent states can.
+ * Leaves the context empty.
+ */
+async function canForget(context: LlamaContext): Promise<boolean> {
+  for (const position of [0, 1]) {
+    await context.decode([{ sequence: 0, position, tokens: new Uint32Array(1), logits: 0 }]);
+  }
+  const forgets = context.removeCells(0, 1);
+  context.removeCells(0, -1);
+  return forgets;
 }
 
 /** At least what a token stands for: spellings are never shorter than the bytes they spell. */
