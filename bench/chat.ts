@@ -3,11 +3,12 @@
  * models: both on the same llama.cpp, with the same flags and prompts.
  *
  *   npm run build:llama && npm run build:llama -- --server
- *   npm run bench -- chat [--model 135m|500m] [--build openmp|prebuilt] [--peer openmp|plain] [--only streams,gap,prefix,grammar]
+ *   npm run bench -- chat [--model 135m|500m] [--build openmp|prebuilt] [--peer openmp|plain] [--only streams,mixed,gap,prefix,grammar]
  *     [--streams 1,4,16,64] [--slots N] [--tokens N] [--prompt 64] [--rounds 5] [--threads 2]
  *
  * Rows: `streams`, tokens per second over all streams and the median time to
- * the first token, at each number of streams; `gap`, how long a stream stands
+ * the first token, at each number of streams; `mixed`, the same with as many
+ * clients whose requests have all lengths and begin at any time; `gap`, how long a stream stands
  * still while a prompt of 3,000 tokens comes in; `prefix`, the first token of a
  * request whose first 2,000 tokens another one had; `grammar`, what a grammar
  * costs per token at a vocabulary of 152,000, on a tiny model, so that sampling
@@ -23,6 +24,7 @@
 import { parseArgs } from "node:util";
 import { benchGap } from "./chat/gap.ts";
 import { benchGrammar } from "./chat/grammar.ts";
+import { benchMixed } from "./chat/mixed.ts";
 import { benchPrefix } from "./chat/prefix.ts";
 import { type LoquiBuild, type PeerBuild, type Side, startSides } from "./chat/sides.ts";
 import { benchThroughput } from "./chat/throughput.ts";
@@ -35,7 +37,7 @@ const { values } = parseArgs({
     model: { type: "string", default: "135m" },
     build: { type: "string", default: "openmp" },
     peer: { type: "string", default: "openmp" },
-    only: { type: "string", default: "streams,gap,prefix,grammar" },
+    only: { type: "string", default: "streams,mixed,gap,prefix,grammar" },
     streams: { type: "string", default: "1,4,16,64" },
     slots: { type: "string" },
     tokens: { type: "string" },
@@ -47,7 +49,9 @@ const { values } = parseArgs({
 const model = oneOf("model", values.model, Object.keys(models) as (keyof typeof models)[]);
 const build = oneOf<LoquiBuild>("build", values.build, ["openmp", "prebuilt"]);
 const peer = oneOf<PeerBuild>("peer", values.peer, ["openmp", "plain"]);
-const rows = values.only.split(",").map((row) => oneOf("only", row, ["streams", "gap", "prefix", "grammar"] as const));
+const rows = values.only
+  .split(",")
+  .map((row) => oneOf("only", row, ["streams", "mixed", "gap", "prefix", "grammar"] as const));
 const streamCounts = values.streams.split(",").map((text) => count("streams", text));
 const rounds = count("rounds", values.rounds);
 const threads = count("threads", values.threads);
@@ -56,9 +60,10 @@ const promptTokens = count("prompt", values.prompt);
 
 // What was started ends with the bench, however that ends.
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
-if (rows.includes("streams")) {
+if (rows.includes("streams") || rows.includes("mixed")) {
   await onSides({ model: models[model], slots, contextLength: 1024 }, async (sides) => {
-    for (const streams of streamCounts) {
+    if (rows.includes("mixed")) for (const clients of streamCounts) await benchMixed(sides, { clients, rounds });
+    for (const streams of rows.includes("streams") ? streamCounts : []) {
       const tokens = values.tokens === undefined ? tokensFor(streams) : count("tokens", values.tokens);
       await benchThroughput(sides, { streams, promptTokens, tokens, rounds });
     }
