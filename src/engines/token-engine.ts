@@ -21,6 +21,11 @@ export interface TokenEngine extends AsyncDisposable {
    */
   tokenize(text: string, parseSpecial: boolean, addSpecial?: boolean): Uint32Array;
   /**
+   * As {@link tokenize}, piece by piece as they are asked for: each takes the
+   * event loop for a few milliseconds. One of a text without spaces may be long.
+   */
+  tokenizePieces(text: string, parseSpecial: boolean): Iterable<Uint32Array>;
+  /**
    * The text that `tokenize` (without `addSpecial`) makes these tokens of, where
    * there is one; the names of control tokens stand in it. Bytes that are not
    * UTF-8 become U+FFFD.

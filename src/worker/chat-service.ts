@@ -53,7 +53,7 @@ interface Prepared {
 export function createChatMethods({ generator, prompts, defaults, fingerprint }: ChatServiceOptions): WorkerMethods {
   const { format } = prompts;
 
-  function prepare(bytes: Uint8Array, call: WorkerCall, streamed: boolean): Prepared {
+  async function prepare(bytes: Uint8Array, call: WorkerCall, streamed: boolean): Promise<Prepared> {
     generator.checkRoom(call.tenant);
     const sent = fromBinary(CreateChatCompletionRequestSchema, bytes);
     refuseUnsupported(sent);
@@ -82,7 +82,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
       request,
       generation,
       options: {
-        prompts: [generator.tokenize(prompt, "messages")],
+        prompts: [await generator.tokenize(prompt, "messages", call.signal)],
         choices: request.n ?? 1,
         maxTokens: request.maxCompletionTokens ?? request.maxTokens ?? defaults.maxTokens,
         topLogprobs: topLogprobsOf(request),
@@ -93,7 +93,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
   }
 
   async function createChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, generation, options } = prepare(bytes, call, false);
+    const { request, generation, options } = await prepare(bytes, call, false);
     const { choices, usage, timings, totals } = await generation.run(options, call);
     const response = create(CreateChatCompletionResponseSchema, {
       ...headOf(request, "chat.completion"),
@@ -110,7 +110,7 @@ export function createChatMethods({ generator, prompts, defaults, fingerprint }:
   }
 
   async function streamChatCompletion(bytes: Uint8Array, call: WorkerCall): Promise<CallResult> {
-    const { request, generation, options } = prepare(bytes, call, true);
+    const { request, generation, options } = await prepare(bytes, call, true);
     const forms = chunkForms(headOf(request, "chat.completion.chunk"));
     return streamChoices(generation, options, forms, request, call);
   }

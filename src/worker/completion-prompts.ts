@@ -2,6 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import type { CreateCompletionRequest } from "../../gen/loqui/v1/chat_pb.ts";
 import type { TokenEngine } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
+import { tokenizeInTurns } from "./loop-turns.ts";
 import { checkPromptFits, checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 
 /** What a completion goes on from. */
@@ -22,7 +23,7 @@ interface GivenPrompt {
  * the names of control tokens in it become those tokens; token ids are taken as
  * they are. With `suffix` all of it is text to the model: prefix and suffix stand
  * between the model's own tokens for that. Tokenizing takes the event loop: it
- * turns between two prompts. Throws `invalid_request`, `unsupported` and
+ * turns between two prompts, and within a long one. Throws `invalid_request`, `unsupported` and
  * `context_too_long`, naming the place.
  */
 export async function completionPrompts(
@@ -34,7 +35,7 @@ export async function completionPrompts(
   for (const { param, given } of givenPrompts(request)) {
     if (prompts.length > 0) await setImmediate();
     signal.throwIfAborted();
-    const tokens = tokensOf(given, param, request.suffix, engine);
+    const tokens = await tokensOf(given, param, request.suffix, engine, signal);
     if (tokens.length === 0) throw new LoquiError("invalid_request", `${param} has no tokens`, { param });
     checkPromptFits(tokens.length, engine.contextLength, param);
     const text = typeof given === "string" ? given : echoed(given, request, engine);
@@ -62,12 +63,13 @@ function givenPrompts({ prompt }: CreateCompletionRequest): GivenPrompt[] {
   }
 }
 
-function tokensOf(
+async function tokensOf(
   given: string | readonly number[],
   param: string,
   suffix: string | undefined,
   engine: TokenEngine,
-): Uint32Array {
+  signal: AbortSignal,
+): Promise<Uint32Array> {
   const { info, contextLength } = engine;
   if (typeof given === "string") {
     checkTextFits(given, engine, param);
@@ -79,7 +81,7 @@ function tokensOf(
   const start = info.addBos ? engine.tokenize("", false, true).subarray(0, 1) : new Uint32Array(0);
   if (suffix === undefined) {
     if (typeof given !== "string") return Uint32Array.from(given);
-    const tokens = engine.tokenize(given, true);
+    const tokens = await tokenizeInTurns(engine, given, true, signal);
     // A text may bring it along.
     return tokens[0] === start[0] ? tokens : Uint32Array.from([...start, ...tokens]);
   }
@@ -90,8 +92,8 @@ function tokensOf(
   }
   checkTextFits(suffix, engine, "suffix");
   // llama-server's order (tools/server/server-common.cpp, `format_prompt_infill`).
-  const prefix = typeof given === "string" ? engine.tokenize(given, false) : given;
-  const after = engine.tokenize(suffix, false);
+  const prefix = typeof given === "string" ? await tokenizeInTurns(engine, given, false, signal) : given;
+  const after = await tokenizeInTurns(engine, suffix, false, signal);
   return Uint32Array.from([...start, fillIn.prefix, ...prefix, fillIn.suffix, ...after, fillIn.middle]);
 }
 

@@ -12,6 +12,7 @@ import { LoquiError } from "../errors.ts";
 import { isOptional } from "./answer-grammar.ts";
 import type { Generation, GenerationResult, GenerationTotals } from "./generation.ts";
 import { checkHeldLogprobs, createTokenTrail, type TokenTrail } from "./logprobs.ts";
+import { tokenizeInTurns } from "./loop-turns.ts";
 import type { CallTotals, WorkerCall } from "./method.ts";
 import { checkPromptFits, checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
 import {
@@ -123,10 +124,11 @@ export interface Generator {
   checkRoom(tenant: string): void;
   /**
    * Token ids of a prompt; the texts of control tokens become those tokens.
+   * Others have their turn while a long one is tokenized.
    * Throws `context_too_long` where it leaves no room for a token; `param` is the
    * field that it is made of.
    */
-  tokenize(text: string, param: string): Uint32Array;
+  tokenize(text: string, param: string, signal: AbortSignal): Promise<Uint32Array>;
   /**
    * Looks at the fields that all requests have. `shape` says what else than the
    * form that it asks for a chat's answer may be. Throws `invalid_request` and
@@ -153,9 +155,9 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
 
   return {
     checkRoom: (tenant) => scheduler.checkRoom(tenant),
-    tokenize(text, param) {
+    async tokenize(text, param, signal) {
       checkTextFits(text, engine, param);
-      const tokens = engine.tokenize(text, true);
+      const tokens = await tokenizeInTurns(engine, text, true, signal);
       checkPromptFits(tokens.length, contextLength, param);
       return tokens;
     },

@@ -51,6 +51,7 @@ export function countTokenEngine(engine: TokenEngine, { count }: WorkCounter): T
     contextLength: engine.contextLength,
     batchSize: engine.batchSize,
     tokenize: (text, parseSpecial, addSpecial) => engine.tokenize(text, parseSpecial, addSpecial),
+    tokenizePieces: (text, parseSpecial) => engine.tokenizePieces(text, parseSpecial),
     detokenize: (tokens) => engine.detokenize(tokens),
     createTextDecoder: (special) => engine.createTextDecoder(special),
     tokenBytes: (token) => engine.tokenBytes(token),

@@ -103,6 +103,10 @@ export class FakeEngine implements TokenEngine {
     return Uint32Array.from(Buffer.from(text));
   }
 
+  tokenizePieces(text: string): Iterable<Uint32Array> {
+    return [this.tokenize(text)];
+  }
+
   detokenize(tokens: Uint32Array): string {
     return Buffer.from(tokens).toString();
   }

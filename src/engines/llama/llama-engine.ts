@@ -2,6 +2,7 @@ import { availableParallelism } from "node:os";
 import { LoquiError } from "../../errors.ts";
 import { type GgufHeader, isArray, numbersOf, readGgufHeader, textOf } from "../../gguf/gguf-header.ts";
 import { isGenerative } from "../../gguf/gguf-task.ts";
+import { joinTokens } from "../join-tokens.ts";
 import type {
   DecodeRow,
   LogitsHandle,
@@ -22,7 +23,7 @@ import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "
 import { orderRows } from "./row-order.ts";
 import { chooseThreads, type ThreadChoice, threadCounts } from "./threads.ts";
 import { bytesBehind, createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
-import { createTokenizer, type Tokenizer } from "./tokenize.ts";
+import { createTokenizer, type Tokenizer, textsAcrossWords } from "./tokenize.ts";
 
 /** How a GGUF model is to be run. */
 export interface LlamaOptions {
@@ -70,6 +71,7 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
     const forgets = sequences > 2 && (await canForget(context));
     const [window] = numbersOf(header.metadata.get(`${architectureOf(header)}.attention.sliding_window`));
     const info = modelInfo(model, header, threads.batch);
+    const tokens = header.metadata.get("tokenizer.ggml.tokens");
     return new LlamaEngine(model, context, info, {
       sequences,
       contextLength,
@@ -78,6 +80,7 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
       forgets,
       threads,
       added: addedTokens(model, header),
+      acrossWords: isArray(tokens) && tokens.texts !== undefined ? textsAcrossWords(tokens.texts) : undefined,
     });
   } catch (error) {
     await context?.dispose();
@@ -99,6 +102,7 @@ interface EngineShape {
   readonly forgets: boolean;
   readonly threads: ThreadChoice;
   readonly added: AddedTokens;
+  readonly acrossWords: readonly string[] | undefined;
 }
 
 /** The tokens with which the model wants every text to begin and to end. */
@@ -158,15 +162,23 @@ class LlamaEngine implements TokenEngine {
     this.#threads = shape.threads;
     this.#bytes = createTokenBytes(model);
     this.#probes = createProbePool(() => model.createProbe(), probes);
-    this.#tokenize = createTokenizer(model, info.vocabularySize);
+    this.#tokenize = createTokenizer(model, { vocabularySize: info.vocabularySize, acrossWords: shape.acrossWords });
     this.#added = shape.added;
     this.#held = new Array(shape.sequences).fill(0);
   }
 
   tokenize(text: string, parseSpecial: boolean, addSpecial = false): Uint32Array {
     this.#checkOpen();
-    const tokens = this.#tokenize(text, parseSpecial);
+    const tokens = joinTokens([...this.#tokenize(text, parseSpecial)]);
     return addSpecial ? Uint32Array.from([...this.#added.before, ...tokens, ...this.#added.after]) : tokens;
+  }
+
+  *tokenizePieces(text: string, parseSpecial: boolean): Iterable<Uint32Array> {
+    for (const piece of this.#tokenize(text, parseSpecial)) {
+      yield piece;
+      // Much may happen between two.
+      this.#checkOpen();
+    }
   }
 
   detokenize(tokens: Uint32Array): string {

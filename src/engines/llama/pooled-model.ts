@@ -1,11 +1,12 @@
 import { availableParallelism } from "node:os";
 import { type GgufHeader, readGgufHeader } from "../../gguf/gguf-header.ts";
 import { poolingType } from "../../gguf/gguf-task.ts";
+import { joinTokens } from "../join-tokens.ts";
 import type { TextModelInfo } from "../text-engine.ts";
 import { type Llama, type LlamaModel, type LogLevel, loadLlama, type PooledContext } from "./addon.ts";
 import { checkGguf } from "./gguf-check.ts";
 import { checkPooled, type PooledKind, poolingOf, scoresOf, unfit } from "./pooled-check.ts";
-import { createTokenizer, type Tokenizer } from "./tokenize.ts";
+import { createTokenizer } from "./tokenize.ts";
 
 /** How a GGUF model that makes vectors or scores is to be run. */
 export interface PooledOptions {
@@ -33,7 +34,8 @@ export interface PooledModel extends AsyncDisposable {
   /** Numbers of one row. */
   readonly width: number;
   /** Tokens of a text, without those that stand around it. */
-  readonly tokenize: Tokenizer;
+  /** Token ids of a text. With `special`, the texts of control tokens become those tokens. */
+  tokenize(text: string, special: boolean): Uint32Array;
   /** The numbers of rows, one after the other. Rows have 1 to `contextLength` tokens of the vocabulary. Not reentrant. */
   run(rows: readonly Uint32Array[]): Promise<Float32Array>;
 }
@@ -91,6 +93,7 @@ export async function openPooledModel(options: PooledOptions, output: PooledOutp
     }
     const width = scores > 0 ? scores : model.embeddingSize;
     const { vocabularySize } = kind;
+    const tokenize = createTokenizer(model, { vocabularySize });
     const checkRows = (rows: readonly Uint32Array[]) => {
       for (const row of rows) {
         if (row.length < 1 || row.length > contextLength) {
@@ -115,7 +118,7 @@ export async function openPooledModel(options: PooledOptions, output: PooledOutp
       model,
       contextLength,
       width,
-      tokenize: createTokenizer(model, vocabularySize),
+      tokenize: (text, special) => joinTokens([...tokenize(text, special)]),
       async run(rows) {
         if (disposal !== undefined) throw new Error("the engine is disposed");
         if (running !== undefined) throw new Error("run is not reentrant");
