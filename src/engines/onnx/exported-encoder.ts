@@ -13,9 +13,9 @@ export interface ExportedEncoder extends EncoderShape {
   readonly weightBytes: number;
 }
 
-/** ONNX's numbers of the types that inputs and outputs may have here. */
+/** ONNX's numbers of the types that inputs and outputs (float32, float16) may have here. */
 const inputTypes: Readonly<Record<number, ExportedInput["type"]>> = { 6: "int32", 7: "int64" };
-const outputTypes: Readonly<Record<number, "float" | "float16">> = { 1: "float", 10: "float16" };
+const outputTypes: ReadonlySet<number> = new Set([1, 10]);
 
 /** What exports call hidden states, of which the repository says how they become a vector, and the vector itself. */
 const hiddenNames = ["last_hidden_state", "token_embeddings"];
@@ -77,7 +77,7 @@ export async function readExport(
       model: file.model,
       folder: file.folder,
       inputs,
-      output: { name: output.name, kind: isHidden ? "hidden" : "vectors", type: output.type, width },
+      output: { name: output.name, kind: isHidden ? "hidden" : "vectors", width },
       // What stands there is masked. RoBERTa's exports count positions by it.
       padding: typeof padding === "number" && padding >= 0 && padding < vocabularySize ? Math.trunc(padding) : 0,
     },
@@ -110,12 +110,13 @@ function outputOf(
   for (const [name, rank] of wanted) {
     const found = outputs.find((output) => output.name === name);
     if (found === undefined) continue;
-    const type = outputTypes[found.elementType];
-    if (type === undefined) throw unusable(`${file}: the output ${name} is not of float32 or float16`);
+    if (!outputTypes.has(found.elementType)) {
+      throw unusable(`${file}: the output ${name} is not of float32 or float16`);
+    }
     if (found.shape !== undefined && found.shape.length !== rank) {
       throw unusable(`${file}: the output ${name} has ${found.shape.length} axes instead of ${rank}`);
     }
-    return { ...found, type };
+    return found;
   }
   const names = outputs.map((output) => output.name.slice(0, 100)).slice(0, 10);
   throw unusable(`${file} has the outputs ${names.join(", ")}, but none of ${wanted.map(([name]) => name).join(", ")}`);

@@ -68,7 +68,6 @@ export interface GraphBuilder {
   /** The weights of a part of the checkpoint, e.g. of a Dense module: `""`, or a prefix of their own in the graph. */
   weights(tensors: StoredTensors, part: string): Weights;
 
-  toFloat(x: Value<"float" | "float16">): Value;
   /** `x[indices]`, along the first axis. */
   gather(x: Value, indices: Value<"int32">): Value;
   /** `x[0]` */
@@ -397,7 +396,6 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
     // Of what comes after the encoder there is a row for each text only: it costs little as it is.
     weights: (tensors, part) => weights(tensors, part, part === ""),
 
-    toFloat: (x) => node("Cast", [x], { to: { int: 1 } }),
     gather,
     firstRow: (x) => node("Gather", [x, ints([0])], { axis: { int: 0 } }),
     linear(x, weight, bias) {

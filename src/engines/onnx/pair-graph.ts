@@ -39,14 +39,14 @@ export async function buildPairGraph(
 
 /** Builds the graph after an exported classifier, whose logits are taken as they are. `folder` is any that exists. */
 export async function buildGraphAfterLogits(
-  { name, type, width }: ExportedOutput,
+  { name, width }: ExportedOutput,
   labels: number,
   folder: string,
 ): Promise<PairGraph> {
   if (width !== labels) throw unusable(`the output ${name} has ${width} labels, config.json has ${labels}`);
   const graph = createGraphBuilder();
   tokenInputs(graph);
-  const logits = graph.toFloat(graph.input("hidden", type, ["rows", labels]));
+  const logits = graph.input("hidden", "float", ["rows", labels]);
   graph.output("vectors", logits, ["rows", labels]);
   return { ...(await builtGraph(graph, folder, [])), pooling: [] };
 }

@@ -47,13 +47,13 @@ export async function buildSentenceGraph(
  */
 export async function buildGraphAfterExport(
   checkpoint: Checkpoint,
-  { kind, type, width: hiddenSize }: ExportedOutput,
+  { kind, width: hiddenSize }: ExportedOutput,
   layout: SentenceLayout,
   folder: string,
 ): Promise<SentenceGraph> {
   const graph = createGraphBuilder();
   const tokens = tokenInputs(graph);
-  const input = graph.toFloat(graph.input("hidden", type, ["places", hiddenSize]));
+  const input = graph.input("hidden", "float", ["places", hiddenSize]);
   const states = () => ({ hidden: graph.gather(input, tokens.packed), hiddenSize, tokens });
   const made =
     kind === "vectors"

@@ -36,7 +36,6 @@ export interface ExportedOutput {
   readonly name: string;
   /** Hidden states, `[rows, longest, width]`, or vectors, `[rows, width]`. */
   readonly kind: "hidden" | "vectors";
-  readonly type: "float" | "float16";
   readonly width: number;
 }
 

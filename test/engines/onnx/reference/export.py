@@ -3,14 +3,15 @@
 From the root of the repository, in an environment as make.py wants it, with
 onnx 1.23.2 besides:
 
-    python test/engines/onnx/reference/export.py
+    python test/engines/onnx/reference/export.py [NAME...]
 
-It writes test/engines/onnx/fixtures/exports/NAME/. The vectors that have to come
+It writes test/engines/onnx/fixtures/exports/NAME/, with names those only. The vectors that have to come
 out are those of the checkpoint's own reference.json, layout `mean`; of a reranker
 the scores.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 import onnx
@@ -71,8 +72,8 @@ class Reranker(torch.nn.Module):
         ).logits
 
 
-def export(name, module, output, dtype=torch.int64, of=AutoModel):
-    model = of.from_pretrained(FIXTURES / name, dtype=torch.float32).eval()
+def export(name, module, output, dtype=torch.int64, of=AutoModel, weights=torch.float32, to=None):
+    model = of.from_pretrained(FIXTURES / name, dtype=weights, attn_implementation="eager").eval()
     wrapped = module(model).eval()
     code = module.forward.__code__
     names = list(code.co_varnames[1 : code.co_argcount])
@@ -86,7 +87,7 @@ def export(name, module, output, dtype=torch.int64, of=AutoModel):
     axes = {key: {0: "batch_size", 1: "sequence_length"} for key in (*names, output)}
     if output in ("sentence_embedding", "logits"):
         axes[output] = {0: "batch_size"}
-    folder = OUT / name
+    folder = OUT / (to or name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     torch.onnx.export(
@@ -96,15 +97,26 @@ def export(name, module, output, dtype=torch.int64, of=AutoModel):
     return folder / "model.onnx"
 
 
-def main():
-    export("bert", Bert, "last_hidden_state")
+def xlm_roberta():
     path = export("xlm-roberta", XlmRoberta, "token_embeddings", torch.int32)
     onnx.save(
         onnx.load(path), path, save_as_external_data=True, all_tensors_to_one_file=True, location="model.onnx_data",
         size_threshold=256,
     )
-    export("mpnet", MPNet, "sentence_embedding")
-    export("rerankers/bert", Reranker, "logits", of=AutoModelForSequenceClassification)
 
 
-main()
+EXPORTS = {
+    "bert": lambda: export("bert", Bert, "last_hidden_state"),
+    "xlm-roberta": xlm_roberta,
+    "mpnet": lambda: export("mpnet", MPNet, "sentence_embedding"),
+    "rerankers/bert": lambda: export("rerankers/bert", Reranker, "logits", of=AutoModelForSequenceClassification),
+    # Weights and outputs of float16, as Optimum's --dtype fp16 has them.
+    "bert-float16": lambda: export("bert", Bert, "last_hidden_state", weights=torch.float16, to="bert-float16"),
+    "rerankers/bert-float16": lambda: export(
+        "rerankers/bert", Reranker, "logits", of=AutoModelForSequenceClassification, weights=torch.float16,
+        to="rerankers/bert-float16",
+    ),
+}
+
+for name in sys.argv[1:] or EXPORTS:
+    EXPORTS[name]()
