@@ -36,7 +36,8 @@ const capabilities: Readonly<Record<GgufTask, string>> = {
 
 function ggufFile(path: string, file: string) {
   try {
-    const type = taskOfGguf(readGgufHeader(file));
+    // One that is cut short fails when it is loaded, and keeps no other model from answering.
+    const type = taskOfGguf(readGgufHeader(file, { cutShort: true }));
     const id = basename(file).replace(/\.gguf$/i, "");
     return { id, type, capabilities: [capabilities[type]], engine: "llama.cpp" };
   } catch (error) {

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -116,9 +116,15 @@ describe("a .gguf file in MODELS", () => {
     expect(modelOf(path)).toMatchObject({ ...found, ...expected });
   });
 
+  it("is known where only its tensors are cut short", () => {
+    const path = write([of("bert"), ["cls.weight", "cls.output.weight"]]);
+    truncateSync(path, statSync(path).size - 40);
+    expect(modelOf(path)).toMatchObject(rerank);
+  });
+
   it.each<[string, Content | string, RegExp]>([
     ["that is none", "PK\u0003\u0004 and so on, a zip archive", /Q8_0\.gguf: .*it is not a GGUF file$/],
-    ["that is cut short", "GGUF", /Q8_0\.gguf: .*it ends within the header$/],
+    ["that ends before it says what it is", "GGUF", /Q8_0\.gguf: .*it ends within the header$/],
     ["without an architecture", [{}], /general\.architecture is missing$/],
     ["with an adapter", [of("llama", { "general.type": str("adapter") })], /its general\.type is adapter$/],
     ["with a projector of images", [of("clip", { "general.type": str("mmproj") })], /its general\.type is mmproj$/],

@@ -14,6 +14,7 @@ import { createClient, type Transport } from "@connectrpc/connect";
 import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { ChatRole, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
+import { str, writeGguf } from "../support/gguf.ts";
 import { signalWorker } from "../support/processes.ts";
 import { writeScripts } from "../support/running-loqui.ts";
 
@@ -48,7 +49,7 @@ beforeAll(() => {
   });
   const [hello = "", , , broken = "", gone = ""] = models;
   writeFileSync(broken, readFileSync(hello).subarray(0, 200_000));
-  writeFileSync(gone, "no model at all");
+  writeGguf(gone, { "general.architecture": str("none") }, []);
   keysFile = join(inner, "keys.yaml");
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
