@@ -4,17 +4,22 @@ import {
   type CreateCompletionRequest,
 } from "../../gen/loqui/v1/chat_pb.ts";
 import { LoquiError } from "../errors.ts";
-import type { Gateway } from "../gateway/gateway.ts";
+import { createGateway } from "../gateway/gateway.ts";
+import type { Registry } from "../gateway/registry.ts";
 import { type ChatLimits, checkChatLimits } from "./chat-limits.ts";
+import { withChatModel } from "./default-model.ts";
 import { forwardStream, forwardUnary } from "./forward.ts";
 import { implement, type ServiceImplementation } from "./handlers.ts";
 
-/** Chat completion, and the tokens behind it, by the model that the request names. */
-export function createChatService(gateway: Gateway, limits: ChatLimits): ServiceImplementation {
+/** Chat completion, and the tokens behind it, by the model that the request names; for tokens alone it may name none. */
+export function createChatService(registry: Registry, limits: ChatLimits): ServiceImplementation {
+  const gateway = createGateway(registry, "chat");
   const complete = forwardUnary(gateway, ChatService.method.createChatCompletion);
   const stream = forwardStream(gateway, ChatService.method.streamChatCompletion, { encoded: true });
   const completeText = forwardUnary(gateway, ChatService.method.createCompletion);
   const streamText = forwardStream(gateway, ChatService.method.streamCompletion, { encoded: true });
+  const tokenize = forwardUnary(gateway, ChatService.method.tokenize);
+  const detokenize = forwardUnary(gateway, ChatService.method.detokenize);
   return implement(ChatService, {
     createChatCompletion(request, context) {
       checkWhole(request);
@@ -36,8 +41,8 @@ export function createChatService(gateway: Gateway, limits: ChatLimits): Service
       checkChatLimits(request, limits);
       return streamText(request, context);
     },
-    tokenize: forwardUnary(gateway, ChatService.method.tokenize),
-    detokenize: forwardUnary(gateway, ChatService.method.detokenize),
+    tokenize: (request, context) => tokenize(withChatModel(request, registry), context),
+    detokenize: (request, context) => detokenize(withChatModel(request, registry), context),
     countTokens: forwardUnary(gateway, ChatService.method.countTokens),
     applyTemplate: forwardUnary(gateway, ChatService.method.applyTemplate),
   });

@@ -20,3 +20,31 @@ function defaultModel(registry: Registry, type: string): string {
   if (model !== undefined) return model.config.id;
   throw new LoquiError("model_not_found", `model is not given, and there is no ${type} model`, { param: "model" });
 }
+
+/**
+ * A request with its model: where it names none, as llama-server's clients don't,
+ * the server's only chat model. Throws `invalid_request` that lists them where
+ * there are several, whose tokens differ, and `model_not_found` where there is none.
+ */
+export function withChatModel<R extends { readonly model?: string | undefined }>(
+  request: R,
+  registry: Registry,
+): R & { readonly model: string } {
+  if (request.model !== undefined) return { ...request, model: request.model };
+  const ids = registry.models
+    .filter((model) => ["chat", "multimodal"].includes(model.config.type) && registry.canAnswer(model))
+    .map((model) => model.config.id);
+  const [only] = ids;
+  const param = "model";
+  if (only === undefined)
+    throw new LoquiError("model_not_found", "model is not given, and there is no chat model", { param });
+  if (ids.length === 1) return { ...request, model: only };
+  const listed =
+    ids.slice(0, mostListed).join(", ") + (ids.length > mostListed ? `, and ${ids.length - mostListed} more` : "");
+  throw new LoquiError("invalid_request", `model is not given, and there are several chat models: ${listed}`, {
+    param,
+  });
+}
+
+/** Ids in an error message. */
+const mostListed = 20;

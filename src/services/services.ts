@@ -1,5 +1,4 @@
 import { SpeechService } from "../../gen/loqui/v1/speech_pb.ts";
-import { createGateway } from "../gateway/gateway.ts";
 import type { Registry } from "../gateway/registry.ts";
 import type { Usage } from "../gateway/usage.ts";
 import type { ChatLimits } from "./chat-limits.ts";
@@ -13,7 +12,7 @@ import { createRerankService } from "./rerank-service.ts";
 export function createServices(registry: Registry, usage: Usage, limits: ChatLimits): ServiceImplementation[] {
   return [
     createModelService(registry, usage),
-    createChatService(createGateway(registry, "chat"), limits),
+    createChatService(registry, limits),
     createEmbeddingService(registry),
     createRerankService(registry),
     implement(SpeechService, {}),
