@@ -19,8 +19,7 @@ import {
   type WorkerBackend,
   type WorkerBackendOptions,
 } from "../../../src/backends/worker/worker-backend.ts";
-import { modelOfPath } from "../../../src/config/model-of-path.ts";
-import type { ModelConfig } from "../../../src/config/models-file.ts";
+import { type ModelConfig, modelSchema } from "../../../src/config/models-file.ts";
 import { LoquiError } from "../../../src/errors.ts";
 import type { RequestContext } from "../../../src/request-context.ts";
 import { type Script, writeScriptedModel } from "../../support/scripted-model.ts";
@@ -92,10 +91,9 @@ export function configOf(
   id: string,
   changes: { [K in "parameters" | "defaults" | "engine"]?: TestWorkerOptions[K] | undefined } = {},
 ): ModelConfig {
-  const config = modelOfPath(path);
+  const config = modelSchema.parse({ id, type: "chat", engine: "llama.cpp", source: { path } });
   return {
     ...config,
-    id,
     engine: changes.engine ?? config.engine,
     parameters: { ...config.parameters, n_ctx: 512, threads: 1, stream_interval_ms: 0, ...changes.parameters },
     defaults: { ...config.defaults, ...changes.defaults },
