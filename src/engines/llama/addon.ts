@@ -21,6 +21,7 @@ import { type AddonFile, findAddons } from "./addon-file.ts";
 import type {
   Addon,
   AddonContext,
+  AddonGrammar,
   AddonGrammarState,
   AddonLogitsFilter,
   AddonModel,
@@ -339,6 +340,7 @@ function withoutPaths(message: string): string {
 
 function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
   const optional = (token: number) => (token < 0 ? undefined : token);
+  const grammars = createGrammars(addon, model);
   return {
     trainContextLength: model.getTrainContextSize(),
     embeddingSize: model.getEmbeddingVectorSize(),
@@ -358,7 +360,7 @@ function wrapModel(addon: Addon, model: AddonModel): LlamaModel {
     openContext: async (shape) => wrapContext(await openContext(addon, model, shape, {})),
     openPooledContext: async (shape, pooled) =>
       wrapPooled(await openContext(addon, model, shape, { embeddings: true, ranking: pooled === "scores" })),
-    createSampler: (sampling, history) => createSampler(addon, model, sampling, history),
+    createSampler: (sampling, history) => createSampler(addon, model, grammars, sampling, history),
     createProbe() {
       const sampler = new addon.AddonSampler(model);
       const probe: LlamaProbe = { dispose: () => sampler.dispose() };
@@ -388,11 +390,17 @@ interface NativeSampler {
   onDraw(token: number): void;
 }
 
-function createSampler(addon: Addon, model: AddonModel, sampling: Sampling, history: Uint32Array): LlamaSampler {
+function createSampler(
+  addon: Addon,
+  model: AddonModel,
+  grammars: Grammars,
+  sampling: Sampling,
+  history: Uint32Array,
+): LlamaSampler {
   const native = new addon.AddonSampler(model);
   const { canBeNextTokenForGrammarEvaluationState, acceptGrammarEvaluationStateToken } = addon.AddonSampler;
   const config = samplerConfig(sampling, history);
-  const grammar = sampling.grammar === undefined ? undefined : openGrammar(addon, model, sampling.grammar);
+  const grammar = sampling.grammar === undefined ? undefined : grammars.open(sampling.grammar);
   if (grammar !== undefined) config.grammarEvaluationState = grammar;
   native.applyConfig(config);
   const penaltyWindow = Array.from(config.repeatPenaltyTokens ?? []);
@@ -442,10 +450,33 @@ function createSampler(addon: Addon, model: AddonModel, sampling: Sampling, hist
   return sampler;
 }
 
-/** A state at the beginning of a grammar; it keeps the grammar. */
-function openGrammar(addon: Addon, model: AddonModel, gbnf: string): AddonGrammarState {
-  const grammar = new addon.AddonGrammar(gbnf, { addonExports: addon, rootRuleName: "root" });
-  return new addon.AddonGrammarEvaluationState(model, grammar);
+/** Opens grammars of a model. */
+interface Grammars {
+  /** A state at the beginning of a grammar; it keeps the grammar. */
+  open(gbnf: string): AddonGrammarState;
+}
+
+/** Grammars that were opened last and are kept: a choice each, and the requests that come again. */
+const keptGrammars = 16;
+
+/**
+ * A grammar is parsed to check it and once more for each state; those opened
+ * last are known to be right. (To copy a state is faster still, but llama.cpp
+ * takes the product of its stacks and the grammar's elements for it, which a
+ * grammar of a request's own may make large.)
+ */
+function createGrammars(addon: Addon, model: AddonModel): Grammars {
+  const kept = new Map<string, AddonGrammar>();
+  return {
+    open(gbnf) {
+      const grammar = kept.get(gbnf) ?? new addon.AddonGrammar(gbnf, { addonExports: addon, rootRuleName: "root" });
+      kept.delete(gbnf);
+      kept.set(gbnf, grammar);
+      const [oldest] = kept.keys();
+      if (kept.size > keptGrammars && oldest !== undefined) kept.delete(oldest);
+      return new addon.AddonGrammarEvaluationState(model, grammar);
+    },
+  };
 }
 
 function wrapContext(context: AddonContext): LlamaContext {
