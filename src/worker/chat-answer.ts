@@ -128,7 +128,11 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
   }
 
   return {
-    push: (text) => (parser === undefined ? asContent(text) : parser.push(text)).flatMap(take),
+    push(text) {
+      const pieces = (parser === undefined ? asContent(text) : parser.push(text)).flatMap(take);
+      if (parser !== undefined) trail?.drop(parser.settled);
+      return pieces;
+    },
     end: (cut) => (parser?.end(cut) ?? []).flatMap(take),
     get message() {
       const [called] = calls;

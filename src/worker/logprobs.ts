@@ -36,6 +36,10 @@ export interface TokenTrail {
    * text that goes out; at an edge its text may reach over it.
    */
   take(from: number, to: number): TrailEntry[];
+  /** Drops the tokens of the text before a place: nothing of it goes out any more. */
+  drop(to: number): void;
+  /** Tokens that are kept. */
+  readonly length: number;
 }
 
 /** Tokens whose text became complete together: often one, of a character in pieces several. */
@@ -79,6 +83,13 @@ export function createTokenTrail(engine: Pick<TokenEngine, "tokenBytes">): Token
         }
       }
       return taken;
+    },
+    drop(to) {
+      const kept = groups.findIndex((group) => group.to > to);
+      groups.splice(0, kept === -1 ? groups.length : kept);
+    },
+    get length() {
+      return groups.reduce((sum, { tokens }) => sum + tokens.length, open.length);
     },
   };
 }

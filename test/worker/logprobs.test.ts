@@ -52,6 +52,15 @@ describe("a trail", () => {
     expect(taken(trail, 9, 99)).toEqual([]);
   });
 
+  test("drops what is before a place, but for a token that reaches over it", () => {
+    const trail = hello();
+    trail.drop(4);
+    expect(trail.length).toBe(5);
+    expect(taken(trail, 4, 6).map(([token]) => token)).toEqual([1, 2]);
+    trail.drop(9);
+    expect(trail.length).toBe(0);
+  });
+
   test("gives all of a character that came in pieces together, wherever the text is cut", () => {
     expect(taken(hello(), 0, 9).map(([token]) => token)).toEqual([0, 1, 2, 3, 4, 5]);
     expect(taken(hello(), 6, 7).map(([token]) => token)).toEqual([3, 4]);

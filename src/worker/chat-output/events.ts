@@ -17,4 +17,6 @@ export interface OutputParser {
   push(text: string): OutputEvent[];
   /** The text is complete, or `cut` short: what it began and didn't come to is no text then. */
   end(cut: boolean): OutputEvent[];
+  /** Before this place in the text nothing will be content any more, beside what was. In UTF-16 units; it lags behind. */
+  readonly settled: number;
 }

@@ -68,6 +68,9 @@ export function createOutputParser(format: OutputFormat, options: OutputParserOp
   return {
     push: (text) => joined(parser.push(text)),
     end: (cut) => joined(parser.end(cut)),
+    get settled() {
+      return parser.settled;
+    },
   };
 }
 

@@ -22,12 +22,14 @@ export interface Source {
 export function runReading(read: (source: Source) => Reading<void>): OutputParser {
   const source: Source = { text: "", at: 0, ended: false, cut: false, missing: false, taken: undefined };
   const reading = read(source);
+  let settled = 0;
   function run(): OutputEvent[] {
     const events: OutputEvent[] = [];
     for (;;) {
       const { done, value } = reading.next();
       if (done === true || value === undefined) return events;
       events.push(value);
+      if (value.type !== "content") settled = source.at;
     }
   }
   return {
@@ -39,6 +41,9 @@ export function runReading(read: (source: Source) => Reading<void>): OutputParse
       source.ended = true;
       source.cut = cut;
       return run();
+    },
+    get settled() {
+      return settled;
     },
   };
 }

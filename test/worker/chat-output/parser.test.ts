@@ -45,7 +45,13 @@ function parse(
   cut = false,
 ): OutputEvent[] {
   const parser = createOutputParser(formatOf(template), options);
-  const events = [...pieces.flatMap((piece) => parser.push(piece)), ...parser.end(cut)];
+  const events: OutputEvent[] = [];
+  for (const run of [...pieces.map((piece) => () => parser.push(piece)), () => parser.end(cut)]) {
+    const { settled } = parser;
+    const more = run();
+    for (const event of more) if (event.type === "content") expect(event.from).toBeGreaterThanOrEqual(settled);
+    events.push(...more);
+  }
   const text = pieces.join("");
   for (const event of events) {
     if (event.type === "content") expect(text.slice(event.from, event.from + event.text.length)).toBe(event.text);
