@@ -10,33 +10,36 @@ export interface EncoderChanges {
 }
 
 /** A checkpoint of test/engines/onnx/fixtures that can be written. */
-export type EncoderFixture = "bert" | "xlm-roberta" | "rerankers/bert" | "rerankers/xlm-roberta";
+export type EncoderFixture = "bert" | "nomic-bert" | "xlm-roberta" | "rerankers/bert" | "rerankers/xlm-roberta";
 
 /**
- * Writes a checkpoint of test/engines/onnx/fixtures (BERT or XLM-RoBERTa) as
- * GGUF, as llama.cpp's convert_hf_to_gguf.py does: `bert` is the architecture of
- * both, positions begin with the first one used, and WordPiece's tokens have a
- * mark where words begin instead of one where they go on. A BERT's pooler is left
- * out, as there.
+ * Writes a checkpoint of test/engines/onnx/fixtures (BERT, Nomic or XLM-RoBERTa)
+ * as GGUF, as llama.cpp's convert_hf_to_gguf.py does: XLM-RoBERTa has the
+ * architecture `bert` too, positions begin with the first one used, and WordPiece's
+ * tokens have a mark where words begin instead of one where they go on. A BERT's
+ * pooler is left out, as there.
  */
 export function writeEncoder(path: string, name: EncoderFixture, changes: EncoderChanges = {}): void {
   const json = (file: string) => JSON.parse(readFileSync(join(onnxFixtures, name, file), "utf8"));
   const config = json("config.json");
   const tensors = readTensors(join(onnxFixtures, name, "model.safetensors"));
-  const isBert = config.model_type === "bert";
-  const skipped = isBert ? 0 : config.pad_token_id + 1;
+  const isRoberta = config.model_type === "xlm-roberta";
+  const skipped = isRoberta ? config.pad_token_id + 1 : 0;
+  const architecture = config.model_type === "nomic_bert" ? "nomic-bert" : "bert";
+  const { rope_theta: theta } = config.rope_parameters ?? {};
   const metadata = {
-    "general.architecture": str("bert"),
-    "bert.context_length": u32(config.max_position_embeddings - skipped),
-    "bert.embedding_length": u32(config.hidden_size),
-    "bert.block_count": u32(config.num_hidden_layers),
-    "bert.feed_forward_length": u32(config.intermediate_size),
-    "bert.attention.head_count": u32(config.num_attention_heads),
-    "bert.attention.layer_norm_epsilon": f32(config.layer_norm_eps),
-    "bert.attention.causal": bool(false),
-    "bert.pooling_type": u32(name.startsWith("rerankers") ? 4 : 1),
+    "general.architecture": str(architecture),
+    [`${architecture}.context_length`]: u32(config.max_position_embeddings - skipped),
+    [`${architecture}.embedding_length`]: u32(config.hidden_size),
+    [`${architecture}.block_count`]: u32(config.num_hidden_layers),
+    [`${architecture}.feed_forward_length`]: u32(config.intermediate_size),
+    [`${architecture}.attention.head_count`]: u32(config.num_attention_heads),
+    [`${architecture}.attention.layer_norm_epsilon`]: f32(config.layer_norm_eps),
+    [`${architecture}.attention.causal`]: bool(false),
+    [`${architecture}.pooling_type`]: u32(name.startsWith("rerankers") ? 4 : 1),
+    [`${architecture}.rope.freq_base`]: theta === undefined ? undefined : f32(theta),
     "tokenizer.ggml.token_type_count": u32(config.type_vocab_size),
-    ...(isBert ? wordPiece(json("tokenizer.json")) : unigram(json("tokenizer.json"))),
+    ...(isRoberta ? unigram(json("tokenizer.json")) : wordPiece(json("tokenizer.json"))),
     ...changes.metadata,
   };
   writeGguf(path, defined(metadata), [
@@ -63,7 +66,7 @@ function defined(metadata: Readonly<Record<string, GgufValue | undefined>>): Rec
 
 /** Hugging Face's name of a tensor in llama.cpp's words (gguf-py/gguf/tensor_mapping.py). */
 function tensorName(name: string): string | undefined {
-  const [, layer, part = name] = /^encoder\.layer\.(\d+)\.(.*)$/.exec(name) ?? [];
+  const [, layer, part = name] = /^encoder\.layers?\.(\d+)\.(.*)$/.exec(name) ?? [];
   const ending = /\.(weight|bias)$/.exec(part)?.[0] ?? "";
   const base = {
     "embeddings.word_embeddings": "token_embd",
@@ -78,6 +81,15 @@ function tensorName(name: string): string | undefined {
     "intermediate.dense": "ffn_up",
     "output.dense": "ffn_down",
     "output.LayerNorm": "layer_output_norm",
+    // Nomic's, whose queries, keys and values are one matrix.
+    emb_ln: "token_embd_norm",
+    "attn.Wqkv": "attn_qkv",
+    "attn.out_proj": "attn_output",
+    norm1: "attn_output_norm",
+    "mlp.fc11": "ffn_up",
+    "mlp.fc12": "ffn_gate",
+    "mlp.fc2": "ffn_down",
+    norm2: "layer_output_norm",
     "classifier.dense": "cls",
     "classifier.out_proj": "cls.output",
     classifier: "cls.output",

@@ -82,6 +82,8 @@ export const f32 = (value: number): GgufValue => ({ type: 6, bytes: float32([val
 export const bool = (value: boolean): GgufValue => ({ type: 7, bytes: Buffer.of(value ? 1 : 0) });
 export const str = (value: string): GgufValue => ({ type: 8, bytes: lengthPrefixed(value) });
 export const strs = (values: readonly string[]): GgufValue => array(8, values.length, values.map(lengthPrefixed));
+export const bools = (values: readonly boolean[]): GgufValue =>
+  array(7, values.length, [Buffer.from(values.map(Number))]);
 export const i32s = (values: readonly number[]): GgufValue =>
   array(5, values.length, [Buffer.from(Int32Array.from(values).buffer)]);
 export const f32s = (values: readonly number[]): GgufValue => array(6, values.length, [float32(values)]);

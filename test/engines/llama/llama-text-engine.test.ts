@@ -5,7 +5,7 @@ import { type LlamaTextOptions, openLlamaTextEngine } from "../../../src/engines
 import type { TextEngine } from "../../../src/engines/text-engine.ts";
 import { cosine } from "../../support/cosine.ts";
 import { bool, i32s, str, strs, u32 } from "../../support/gguf.ts";
-import { writeQwenReranker } from "../../support/gguf-decoder.ts";
+import { writeGemmaEmbedding, writeQwenReranker } from "../../support/gguf-decoder.ts";
 import { type EncoderChanges, f32Tensor, writeEncoder } from "../../support/gguf-encoder.ts";
 import { onnxFixtures } from "../../support/onnx-models.ts";
 import { modelFolder } from "./generate.ts";
@@ -34,7 +34,8 @@ function referenceOf(name: string, layout: string) {
 }
 
 beforeAll(() => {
-  for (const name of ["bert", "xlm-roberta"] as const) writeEncoder(inFolder(`${name}.gguf`), name);
+  writeGemmaEmbedding(inFolder("gemma3.gguf"));
+  for (const name of ["bert", "nomic-bert", "xlm-roberta"] as const) writeEncoder(inFolder(`${name}.gguf`), name);
   writeEncoder(inFolder("unsaid.gguf"), "bert", { metadata: { "bert.pooling_type": undefined } });
   writeEncoder(inFolder("none.gguf"), "bert", { metadata: { "bert.pooling_type": u32(0) } });
   writeEncoder(inFolder("cls.gguf"), "bert", { metadata: { "bert.pooling_type": u32(2) } });
@@ -50,15 +51,20 @@ describe("the vectors of sentence-transformers", () => {
     ["bert whose file says nothing", "unsaid", "mean", undefined],
     ["bert whose file says that nothing pools", "none", "mean", undefined],
     ["xlm-roberta", "xlm-roberta", "mean", undefined],
+    // Rotary positions, a gated feed-forward.
+    ["nomic-bert", "nomic-bert", "mean", undefined],
+    // Windows to both sides, two Dense modules after the pooling.
+    ["gemma-embedding", "gemma3", "mean", undefined],
   ])("%s", async (_, file, layout, pooling) => {
-    const { rows, width, vectors } = referenceOf(file === "xlm-roberta" ? file : "bert", layout);
+    const { rows, width, vectors } = referenceOf(/^(?:xlm|nomic|gemma)/.test(file) ? file : "bert", layout);
     const engine = await open(inFolder(`${file}.gguf`), { pooling: pooling === undefined ? undefined : [pooling] });
     expect(engine.width).toBe(width);
     const made = await engine.embed(rows.map(({ row }) => row));
     for (const [at, { text }] of rows.entries()) {
       // transformers gives padding in a text no position of its own, llama.cpp does.
       if (file === "xlm-roberta" && text.includes("<pad>")) continue;
-      expect(cosine(made, vectors, at * width, width), text).toBeGreaterThan(0.99999);
+      // ggml looks GELU up in a table of 16-bit floats.
+      expect(cosine(made, vectors, at * width, width), text).toBeGreaterThan(file === "gemma3" ? 0.9999 : 0.99999);
     }
   });
 });
@@ -132,6 +138,16 @@ describe("tokens", () => {
     for (const [at, text] of texts.entries()) {
       // llama.cpp takes no Hangul and no combined Devanagari apart, and makes long words no unknown ones.
       if (/[\uac00-\ud7a3\u0900-\u097f]|\S{101}/u.test(text)) continue;
+      expect([...engine.tokenize(text, "end")], text).toEqual([...(ids[at] ?? [])]);
+    }
+  });
+
+  it("are the reference's where llama.cpp splits as the tokenizer does: SentencePiece", async () => {
+    const engine = await open(inFolder("gemma3.gguf"));
+    const { ids } = referenceOf("gemma3", "mean");
+    for (const [at, text] of texts.entries()) {
+      // llama.cpp takes runs of spaces out of a text first, the tokenizer joins the first with what is before it.
+      if (/\S {2}/.test(text)) continue;
       expect([...engine.tokenize(text, "end")], text).toEqual([...(ids[at] ?? [])]);
     }
   });

@@ -37,6 +37,8 @@ from transformers import (
     ModernBertModel,
     MPNetConfig,
     MPNetModel,
+    NomicBertConfig,
+    NomicBertModel,
     PreTrainedTokenizerFast,
     Qwen3Config,
     Qwen3Model,
@@ -270,6 +272,15 @@ def encoders():
     )
     yield "gemma3", gemma3.to(torch.float16), tokens, {}
     yield "gemma3-causal", Gemma3TextModel(Gemma3TextConfig(sliding_window_pattern=2, **common)), tokens, {}
+    # For llama.cpp alone, test/engines/llama.
+    tokens = word_piece()
+    nomic = NomicBertModel(
+        NomicBertConfig(vocab_size=len(tokens), hidden_size=HIDDEN, num_hidden_layers=2, num_attention_heads=2,
+                        intermediate_size=24, max_position_embeddings=CONTEXT,
+                        rope_parameters={"rope_type": "default", "rope_theta": 1000.0}),
+        add_pooling_layer=False,
+    )
+    yield "nomic-bert", nomic, tokens, {}
 
 
 def config_of_old(name):
