@@ -31,8 +31,8 @@ export interface TokenEngine extends AsyncDisposable {
    * UTF-8 become U+FFFD.
    */
   detokenize(tokens: Uint32Array): string;
-  /** A decoder that turns one sequence's tokens into text as they come. Control tokens have no text, with `special` their names. */
-  createTextDecoder(special?: boolean): TokenTextDecoder;
+  /** A decoder that turns one sequence's tokens into text as they come. Control tokens have no text, with `special` their names: all, or those that it picks. */
+  createTextDecoder(special?: ShownControls): TokenTextDecoder;
   /** The bytes that a token stands for; of a control token those of its name. Not to be written to. */
   tokenBytes(token: number): Uint8Array;
   /** Whether a token ends the generation (end of sequence, of turn, of message). */
@@ -115,6 +115,9 @@ export interface SamplerChange {
   readonly tokens?: Uint32Array | undefined;
   readonly logitBias?: ReadonlyMap<number, number> | undefined;
 }
+
+/** The control tokens that are shown: all, none, or those with these names. */
+export type ShownControls = boolean | ((name: string) => boolean);
 
 /** The text can't go on as its grammar demands: the vocabulary, or what of it is not banned, has no token for it. */
 export class GrammarDeadEnd extends LoquiError {

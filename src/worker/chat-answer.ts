@@ -11,10 +11,11 @@ import {
   type ResponseMessageSchema,
   ToolType,
 } from "../../gen/loqui/v1/chat_pb.ts";
+import type { ShownControls } from "../engines/token-engine.ts";
 import type { KnownTools } from "./chat-output/call-syntaxes.ts";
 import type { OutputEvent } from "./chat-output/events.ts";
 import { reasoningFormats } from "./chat-output/formats.ts";
-import { createOutputParser, endsInReasoning, type OutputFormat } from "./chat-output/parser.ts";
+import { createOutputParser, endsInReasoning, markTest, type OutputFormat } from "./chat-output/parser.ts";
 import { chatLogprobs, type TokenTrail } from "./logprobs.ts";
 
 /** A piece of an answer: what a chunk's choice has of it. */
@@ -39,8 +40,8 @@ export interface ChatAnswer {
   readonly satisfied: boolean;
   /** Why it ends where it calls something; undefined where it doesn't. */
   readonly called: FinishReason | undefined;
-  /** Whether it may be more than text, so that control tokens have to be seen. */
-  readonly parsed: boolean;
+  /** The control tokens that have to be seen. */
+  readonly controls: ShownControls;
 }
 
 export interface ChatAnswerOptions {
@@ -69,6 +70,7 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
     tools !== undefined || separating !== undefined
       ? createOutputParser(separating ?? { ...format, reasoning: undefined }, { tools, startsInReasoning, hasForm })
       : undefined;
+  const isMark = markTest(separating ?? format, tools !== undefined);
   let content = "";
   const logprobs: TokenLogprob[] = [];
   let reasoning = "";
@@ -164,7 +166,7 @@ export function createChatAnswer(options: ChatAnswerOptions): ChatAnswer {
       if (calls.length === 0) return undefined;
       return asFunction ? FinishReason.FUNCTION_CALL : FinishReason.TOOL_CALLS;
     },
-    parsed: parser !== undefined || hasForm || marksReasoning(format),
+    controls: hasForm || ((name) => isMark(name) || request.stop.some((text) => text.includes(name))),
   };
 }
 

@@ -179,7 +179,7 @@ function createCompletionText(
     ...(echo !== undefined && trail !== undefined && { pushPrompt: (logprobs) => void ofPrompt.push(logprobs) }),
     thinking: false,
     satisfied: false,
-    parsed: false,
+    controls: false,
     get whole() {
       return { text, ...(trail !== undefined && { logprobs: completionLogprobs(entries) }) };
     },

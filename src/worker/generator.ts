@@ -7,7 +7,7 @@ import {
   FinishReason,
   type TimingsSchema,
 } from "../../gen/loqui/v1/chat_pb.ts";
-import { GrammarDeadEnd, type TokenEngine, type TokenLogprobs } from "../engines/token-engine.ts";
+import { GrammarDeadEnd, type ShownControls, type TokenEngine, type TokenLogprobs } from "../engines/token-engine.ts";
 import { LoquiError } from "../errors.ts";
 import { isOptional } from "./answer-grammar.ts";
 import type { Generation, GenerationResult, GenerationTotals } from "./generation.ts";
@@ -60,8 +60,8 @@ export interface ChoiceOutput<Delta> {
   readonly thinking: boolean;
   /** Nothing more is wanted: the choice ends. */
   readonly satisfied: boolean;
-  /** Whether control tokens have to be seen: their names are part of the text then. */
-  readonly parsed: boolean;
+  /** The control tokens that have to be seen: their names are part of the text then. */
+  readonly controls: ShownControls;
 }
 
 /** A choice that has ended. */
@@ -202,7 +202,7 @@ export function createGenerator({ engine, scheduler, defaults, maxOutputTokens }
           function generation(prompt: Uint32Array, index: number): Generation {
             const trail = options.topLogprobs === undefined ? undefined : createTokenTrail(engine);
             const output = options.output(index, trail);
-            const decoder = engine.createTextDecoder(output.parsed || request.skipSpecialTokens === false);
+            const decoder = engine.createTextDecoder(request.skipSpecialTokens === false || output.controls);
             const scanner = nextScanner();
             const thinking = options.thinking === undefined ? undefined : watchThinking(options.thinking, engine);
             let reasoningTokens = 0;

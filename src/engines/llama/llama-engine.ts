@@ -10,6 +10,7 @@ import type {
   Sampler,
   SamplerChange,
   Sampling,
+  ShownControls,
   TokenEngine,
   TokenLogprobs,
   TokenTextDecoder,
@@ -187,7 +188,7 @@ class LlamaEngine implements TokenEngine {
     return bytesBehind(this.#bytes, tokens).toString();
   }
 
-  createTextDecoder(special = false): TokenTextDecoder {
+  createTextDecoder(special: ShownControls = false): TokenTextDecoder {
     const decoder = createTextDecoder(this.#bytes, special);
     return {
       push: (token) => {

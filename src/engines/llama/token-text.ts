@@ -1,4 +1,4 @@
-import type { TokenTextDecoder } from "../token-engine.ts";
+import type { ShownControls, TokenTextDecoder } from "../token-engine.ts";
 import { type LlamaModel, tokenAttribute, vocabularyType } from "./addon.ts";
 
 /** The bytes that tokens stand for, looked up once per token and model. */
@@ -55,11 +55,17 @@ export function bytesBehind(bytes: TokenBytes, tokens: Uint32Array): Buffer {
 }
 
 /** A decoder that holds a token's last bytes back while they are the beginning of a character. */
-export function createTextDecoder(bytes: TokenBytes, special: boolean): TokenTextDecoder {
+export function createTextDecoder(bytes: TokenBytes, special: ShownControls): TokenTextDecoder {
   let open: Buffer = nothing;
+  const pieceOf = (token: number): Buffer => {
+    if (typeof special === "boolean") return bytes.of(token, special);
+    const plain = bytes.of(token, false);
+    const named = bytes.of(token, true);
+    return plain.length === 0 && special(named.toString()) ? named : plain;
+  };
   return {
     push(token) {
-      const piece = bytes.of(token, special);
+      const piece = pieceOf(token);
       const all = open.length === 0 ? piece : Buffer.concat([open, piece]);
       const complete = all.length - openBytes(all);
       open = all.subarray(complete);

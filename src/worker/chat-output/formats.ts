@@ -33,6 +33,8 @@ export interface CallFormat {
   readonly writing: CallWriting;
   /** May stand around calls and is no content. */
   readonly silent?: readonly string[];
+  /** Control tokens within calls that `writing` doesn't show. */
+  readonly tokens?: readonly string[];
   /** A call that begins the answer without a marker; only one of a known tool is one. */
   readonly bare?: BareCalls;
 }
@@ -66,6 +68,7 @@ export const callFormats: readonly CallFormat[] = [
     template: /<function=/,
     open: ["<tool_call>"],
     silent: ["</tool_call>"],
+    tokens: ["<parameter=", "</parameter>"],
     syntax: tagCall({
       open: "<function=",
       nameEnd: [">"],
@@ -92,6 +95,7 @@ export const callFormats: readonly CallFormat[] = [
     template: /<arg_key>/,
     open: ["<tool_call>"],
     silent: ["</tool_call>"],
+    tokens: ["<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"],
     syntax: tagCall({
       open: "",
       nameEnd: ["\n", "<arg_key>", "</tool_call>"],
@@ -132,6 +136,7 @@ export const callFormats: readonly CallFormat[] = [
     name: "Mistral, marked arguments",
     template: /\[TOOL_CALLS\][\s\S]*\[ARGS\]/,
     open: ["[TOOL_CALLS]"],
+    tokens: ["[ARGS]", "[CALL_ID]"],
     syntax: mistral,
     writing: {
       marker: "[TOOL_CALLS]",
@@ -144,6 +149,7 @@ export const callFormats: readonly CallFormat[] = [
     name: "Mistral",
     template: /\[TOOL_CALLS\]/,
     open: ["[TOOL_CALLS]"],
+    tokens: ["[ARGS]", "[CALL_ID]"],
     syntax: mistral,
     writing: {
       marker: "[TOOL_CALLS]",
@@ -191,6 +197,7 @@ export const callFormats: readonly CallFormat[] = [
     name: "FunctionGemma",
     template: /<start_function_call>/,
     open: ["<start_function_call>"],
+    tokens: ["<escape>"],
     syntax: gemmaCall("<escape>", "<end_function_call>"),
     writing: {
       marker: "<start_function_call>",
@@ -204,6 +211,7 @@ export const callFormats: readonly CallFormat[] = [
     name: "Gemma 4",
     template: /<\|tool_call>/,
     open: ["<|tool_call>"],
+    tokens: ['<|"|>'],
     syntax: gemmaCall('<|"|>', "<tool_call|>"),
     writing: {
       marker: "<|tool_call>",

@@ -4,6 +4,17 @@ import { peek, type Source, take, takeTo, takeUntil } from "./source.ts";
 /** Where the prompt of an answer ends. */
 export const messageStart = "<|start|>assistant";
 
+/** The control tokens that a message is made of. */
+export const harmonyTokens = [
+  "<|start|>",
+  "<|channel|>",
+  "<|constrain|>",
+  "<|message|>",
+  "<|end|>",
+  "<|call|>",
+  "<|return|>",
+] as const;
+
 const bodyEnds = ["<|end|>", "<|call|>", "<|return|>", "<|start|>"];
 
 /**

@@ -8,7 +8,7 @@ import {
   reasoningFormats,
   toldCalls,
 } from "./formats.ts";
-import { readHarmony } from "./harmony.ts";
+import { harmonyTokens, readHarmony } from "./harmony.ts";
 import {
   type Attempt,
   attempt,
@@ -51,6 +51,24 @@ export interface OutputParserOptions {
   readonly startsInReasoning?: boolean;
   /** A grammar holds the answer to a form: where it begins with no call, all of it is content, whatever stands in it. */
   readonly hasForm?: boolean;
+}
+
+/**
+ * Tells the names of control tokens that marks of the format are made of. All
+ * others that a model draws, such as the beginning of another's turn, are no text.
+ * Those of calls are only where there may be some.
+ */
+export function markTest({ calls, reasoning, harmony }: OutputFormat, hasCalls: boolean): (name: string) => boolean {
+  const marks: string[] = hasCalls ? callMarks(calls) : [];
+  if (reasoning !== undefined) marks.push(reasoning.open, reasoning.close);
+  if (harmony) marks.push(...harmonyTokens);
+  return (name) => marks.some((mark) => mark.includes(name));
+}
+
+function callMarks({ open, silent = [], writing, tokens = [] }: CallFormat): string[] {
+  const { first = "", marker = "", close = "", last = "" } = writing;
+  const pieces = [writing.open ?? "", close, writing.head("f") ?? "", writing.tail].flat();
+  return [...open, ...silent, first, marker, last, ...pieces, ...tokens];
 }
 
 /** Whether a rendered prompt ends where the model goes on thinking. */
