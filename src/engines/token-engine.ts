@@ -15,6 +15,11 @@ export interface TokenEngine extends AsyncDisposable {
   readonly batchSize: number;
 
   /**
+   * Why a text can't be tokenized, undefined for one that can: what tokenizes it
+   * throws `invalid_request` then.
+   */
+  refusal(text: string): string | undefined;
+  /**
    * Token ids of a text. With `parseSpecial`, the texts of control tokens become
    * those tokens; with `addSpecial`, those are added with which the model wants
    * every text to begin and to end, which chat templates write themselves.

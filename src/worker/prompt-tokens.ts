@@ -24,7 +24,18 @@ export function checkPromptFits(promptTokens: number, contextLength: number, par
   );
 }
 
-/** Throws `context_too_long` for a text that can't fit, however few tokens it has: tokenizing takes the event loop. */
-export function checkTextFits(text: string, { info, contextLength }: TokenEngine, param: string): void {
+/** Throws `invalid_request`, naming the field, for a text that the model can't tokenize. */
+export function checkTokenizable(text: string, engine: Pick<TokenEngine, "refusal">, param: string): void {
+  const refusal = engine.refusal(text);
+  if (refusal !== undefined) throw new LoquiError("invalid_request", `${param}: ${refusal}`, { param });
+}
+
+/**
+ * Throws `context_too_long` for a text that can't fit, however few tokens it
+ * has: tokenizing takes the event loop; else as {@link checkTokenizable}.
+ */
+export function checkTextFits(text: string, engine: TokenEngine, param: string): void {
+  const { info, contextLength } = engine;
   checkPromptFits(Math.ceil(Buffer.byteLength(text) / info.longestTokenBytes), contextLength, param, true);
+  checkTokenizable(text, engine, param);
 }

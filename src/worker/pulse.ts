@@ -50,6 +50,7 @@ export function countTokenEngine(engine: TokenEngine, { count }: WorkCounter): T
     sequences: engine.sequences,
     contextLength: engine.contextLength,
     batchSize: engine.batchSize,
+    refusal: (text) => engine.refusal(text),
     tokenize: (text, parseSpecial, addSpecial) => engine.tokenize(text, parseSpecial, addSpecial),
     tokenizePieces: (text, parseSpecial) => engine.tokenizePieces(text, parseSpecial),
     detokenize: (tokens) => engine.detokenize(tokens),

@@ -15,7 +15,7 @@ import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import type { ChatPrompts, PromptRequest } from "./chat-prompt.ts";
 import type { WorkerMethod, WorkerMethods } from "./method.ts";
-import { checkTextFits, checkTokenIds } from "./prompt-tokens.ts";
+import { checkTextFits, checkTokenIds, checkTokenizable } from "./prompt-tokens.ts";
 
 export interface TokenizationOptions {
   readonly engine: TokenEngine;
@@ -64,6 +64,7 @@ export function createTokenizationMethods({ engine, prompts, maxWaiting }: Token
     refuse("chat_template_kwargs", request.chatTemplateKwargs !== undefined);
     refuse("add_generation_prompt", request.addGenerationPrompt !== undefined);
     refuse("continue_final_message", request.continueFinalMessage !== undefined);
+    checkTokenizable(content, engine, "content");
     return engine.tokenize(content, parseSpecial, addSpecial);
   }
 

@@ -99,6 +99,10 @@ export class FakeEngine implements TokenEngine {
     );
   }
 
+  refusal(_text: string): string | undefined {
+    return undefined;
+  }
+
   tokenize(text: string): Uint32Array {
     return Uint32Array.from(Buffer.from(text));
   }

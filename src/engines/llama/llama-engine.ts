@@ -21,6 +21,7 @@ import { findFillInTokens } from "./fill-in.ts";
 import { fillersFor } from "./fillers.ts";
 import { checkGguf } from "./gguf-check.ts";
 import { createProbePool, mostTopLogprobs, type ProbePool, readLogprobs } from "./logprobs.ts";
+import { refusalOf } from "./long-runs.ts";
 import { orderRows } from "./row-order.ts";
 import { chooseThreads, type ThreadChoice, threadCounts } from "./threads.ts";
 import { bytesBehind, createTextDecoder, createTokenBytes, type TokenBytes } from "./token-text.ts";
@@ -79,6 +80,7 @@ export async function openLlamaEngine(options: LlamaOptions): Promise<LlamaEngin
       batchSize,
       window,
       forgets,
+      refusal: refusalOf(header),
       threads,
       added: addedTokens(model, header),
       acrossWords: isArray(tokens) && tokens.texts !== undefined ? textsAcrossWords(tokens.texts) : undefined,
@@ -101,6 +103,7 @@ interface EngineShape {
   readonly window: number | undefined;
   /** See {@link canForget}. */
   readonly forgets: boolean;
+  readonly refusal: (text: string) => string | undefined;
   readonly threads: ThreadChoice;
   readonly added: AddedTokens;
   readonly acrossWords: readonly string[] | undefined;
@@ -131,6 +134,7 @@ class LlamaEngine implements TokenEngine {
   readonly sequences: number;
   readonly contextLength: number;
   readonly batchSize: number;
+  readonly refusal: (text: string) => string | undefined;
   readonly #model: LlamaModel;
   readonly #context: LlamaContext;
   readonly #window: number | undefined;
@@ -163,7 +167,8 @@ class LlamaEngine implements TokenEngine {
     this.#threads = shape.threads;
     this.#bytes = createTokenBytes(model);
     this.#probes = createProbePool(() => model.createProbe(), probes);
-    this.#tokenize = createTokenizer(model, { vocabularySize: info.vocabularySize, acrossWords: shape.acrossWords });
+    this.refusal = shape.refusal;
+    this.#tokenize = createTokenizer(model, { vocabularySize: info.vocabularySize, ...shape });
     this.#added = shape.added;
     this.#held = new Array(shape.sequences).fill(0);
   }

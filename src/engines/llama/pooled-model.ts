@@ -5,6 +5,7 @@ import { joinTokens } from "../join-tokens.ts";
 import type { TextModelInfo } from "../text-engine.ts";
 import { type Llama, type LlamaModel, type LogLevel, loadLlama, type PooledContext } from "./addon.ts";
 import { checkGguf } from "./gguf-check.ts";
+import { refusalOf } from "./long-runs.ts";
 import { checkPooled, type PooledKind, poolingOf, scoresOf, unfit } from "./pooled-check.ts";
 import { createTokenizer } from "./tokenize.ts";
 
@@ -93,7 +94,7 @@ export async function openPooledModel(options: PooledOptions, output: PooledOutp
     }
     const width = scores > 0 ? scores : model.embeddingSize;
     const { vocabularySize } = kind;
-    const tokenize = createTokenizer(model, { vocabularySize });
+    const tokenize = createTokenizer(model, { vocabularySize, refusal: refusalOf(header) });
     const checkRows = (rows: readonly Uint32Array[]) => {
       for (const row of rows) {
         if (row.length < 1 || row.length > contextLength) {

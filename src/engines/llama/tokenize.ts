@@ -1,3 +1,4 @@
+import { LoquiError } from "../../errors.ts";
 import { type LlamaModel, tokenAttribute, vocabularyType } from "./addon.ts";
 
 type Vocabulary = Pick<LlamaModel, "vocabularyType" | "tokenize" | "tokenText" | "tokenAttributes">;
@@ -9,6 +10,8 @@ export interface TokenizerOptions {
   readonly vocabularySize: number;
   /** What {@link textsAcrossWords} says of the vocabulary. Without it, words are not parted. */
   readonly acrossWords?: readonly string[] | undefined;
+  /** Why a text can't be tokenized: llama.cpp would end the process. See `refusalOf`. */
+  readonly refusal?: ((text: string) => string | undefined) | undefined;
   /** UTF-16 units from which on a piece ends at the next place where it may. */
   readonly pieceLength?: number;
 }
@@ -23,9 +26,11 @@ export interface TokenizerOptions {
  * and where no token holds a letter and a space behind it, no merge crosses it.
  */
 export function createTokenizer(vocabulary: Vocabulary, options: TokenizerOptions): Tokenizer {
-  const { vocabularySize, acrossWords, pieceLength = 4096 } = options;
+  const { vocabularySize, acrossWords, refusal, pieceLength = 4096 } = options;
   let ends: Ends | undefined;
   return function* (text, special) {
+    const refused = refusal?.(text);
+    if (refused !== undefined) throw new LoquiError("invalid_request", `a text can't be tokenized: ${refused}`);
     let from = 0;
     while (text.length - from > pieceLength) {
       ends ??= endsOf(vocabulary, vocabularySize, acrossWords);
