@@ -62,6 +62,8 @@ test("nothing in flight: at once, and the port is free", async () => {
 });
 
 test("a stream that ends within the time is whole; one that does not ends with UNAVAILABLE", async () => {
+  // Eight tokens take 0.1 s, on a busy machine several times as long.
+  await restart(1_500);
   const short = collect("slow", "8");
   const long = collect("endless", "");
   await until(() => short.chunks.length > 0 && long.chunks.length > 0);
@@ -69,7 +71,7 @@ test("a stream that ends within the time is whole; one that does not ends with U
   expect(await short.end).toBeUndefined();
   expect(short.chunks).toHaveLength(8);
   expect(await long.end).toMatchObject({ code: 14, details: "the server is shutting down" });
-  expect(took).toBeGreaterThan(280);
+  expect(took).toBeGreaterThan(1_480);
   expect(server.contexts[1]?.record.outcome).toBe("shutting_down");
 });
 
