@@ -12,13 +12,13 @@ export interface RunningServer {
   readonly transport: Transport;
   /**
    * Whether a loqui answers there and knows the model, else its own words about
-   * the name; false where none answers within a second. Throws a CommandError
-   * where one does, but not to us.
+   * the name; false where none answers within three seconds. Throws a
+   * CommandError where one does, but not to us.
    */
   knows(model: string): Promise<boolean | string>;
 }
 
-const askMs = 1_000;
+const askMs = 3_000;
 
 /** How the server of these settings is spoken to. Throws a CommandError for a certificate that can't be read. */
 export async function runningServer({ host, port, tls }: Settings): Promise<RunningServer> {
