@@ -12,13 +12,13 @@ export interface RunningServer {
   readonly transport: Transport;
   /**
    * Whether a loqui answers there and knows the model, else its own words about
-   * the name; false where none answers within three seconds. Throws a
-   * CommandError where one does, but not to us.
+   * the name; false where none answers within a second. Throws a CommandError
+   * where one does, but not to us.
    */
   knows(model: string): Promise<boolean | string>;
 }
 
-const askMs = 3_000;
+const askMs = 1_000;
 
 /** How the server of these settings is spoken to. Throws a CommandError for a certificate that can't be read. */
 export async function runningServer({ host, port, tls }: Settings): Promise<RunningServer> {
@@ -84,12 +84,15 @@ function otherCertificate(): Error {
 /**
  * What is wrong with the connection's security; undefined where it is something
  * else. Over TLS 1.3 a client learns only after the handshake that it lacks a
- * certificate, by an alert or, where that is overtaken, by a reset.
+ * certificate, by an alert or, where that is overtaken, by a reset or by nothing.
  */
 function tlsFault(error: unknown, mutual: boolean): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code = "", message } = cause as Error & { readonly code?: string | number };
-    if (code === "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED" || (mutual && code === "ECONNRESET")) {
+    if (
+      code === "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED" ||
+      (mutual && (code === "ECONNRESET" || code === Code.DeadlineExceeded))
+    ) {
       return "it asks for a client's certificate, and `loqui run` has none";
     }
     if (/CERT|^ERR_(SSL|TLS)_/.test(String(code))) return message;
