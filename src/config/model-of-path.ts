@@ -12,11 +12,11 @@ export function isModelPath(name: string): boolean {
 }
 
 /**
- * A model made of nothing but a path. A `.gguf` file is named after the file,
- * and what it is for its header tells. A folder is a checkpoint as Hugging Face's hub has it, named
- * after the folder, or after its repository where it lies in the hub's cache; a
- * classifier of pairs scores them, any other model embeds texts. Throws a
- * ConfigError that names the path.
+ * A model made of nothing but a path. A `.gguf` file is named after the file, and
+ * what it is for its header tells. A folder is a checkpoint as Hugging Face's hub
+ * has it, named after the folder, or after its repository where it lies in the
+ * hub's cache; a classifier of pairs scores them, any other model embeds texts.
+ * Throws a ConfigError that names the path.
  */
 export function modelOfPath(path: string): ModelConfig {
   const absolute = resolve(path);
