@@ -81,21 +81,17 @@ function otherCertificate(): Error {
   return Object.assign(new Error("its certificate is not that of LOQUI_TLS_CERT"), { code: "ERR_TLS_CERT_NOT_PINNED" });
 }
 
-/** How a connection looks that was accepted and then ended, or kept silent. */
-const notHeard = new Set<string | number>([
-  ...["ECONNRESET", "EPIPE", "ERR_STREAM_PREMATURE_CLOSE", "ERR_STREAM_DESTROYED"],
-  ...[Code.DeadlineExceeded, Code.Aborted, Code.Canceled],
-]);
-
 /**
  * What is wrong with the connection's security; undefined where it is something
  * else. Over TLS 1.3 a client learns only after the handshake that it lacks a
- * certificate, by an alert or, where that is overtaken, by a reset or by nothing.
+ * certificate: by an alert or, where its request is written before that is read,
+ * by an end of the connection.
  */
 function tlsFault(error: unknown, mutual: boolean): string | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    const { code = "", message } = cause as Error & { readonly code?: string | number };
-    if (code === "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED" || (mutual && notHeard.has(code))) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const ended = code === "EPIPE" || code === "ECONNRESET";
+    if (code === "ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED" || (mutual && ended)) {
       return "it asks for a client's certificate, and `loqui run` has none";
     }
     if (/CERT|^ERR_(SSL|TLS)_/.test(String(code))) return message;
