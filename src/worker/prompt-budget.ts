@@ -2,6 +2,8 @@
 export interface PromptBudget {
   /** Prompt tokens for a step in which so many sequences generate, at least one. */
   tokens(generating: number): number;
+  /** The most prompt tokens that such a step should rather take whole than in pieces. */
+  wholeTokens(generating: number): number;
   /** Learns from a step how long its tokens took. */
   note(step: TimedStep): void;
 }
@@ -15,6 +17,14 @@ export interface TimedStep {
 
 /** How long a step with a piece of a prompt should take. What comes so seldom is sent at once. */
 const stepMs = 150;
+
+/**
+ * How long a step may take that evaluates short prompts whole, where a pass over
+ * the weights takes more than this part of {@link stepMs}: each piece of a prompt
+ * needs one, and delays those who generate by it.
+ */
+const wholeMs = 600;
+const costlyPass = 1 / 10;
 
 /**
  * Whoever waits gets on, however long a token takes. Far back in a prompt each
@@ -37,23 +47,29 @@ const firstTokens = 64;
 export function createPromptBudget(): PromptBudget {
   /** Of the last steps without prompts. */
   let plain = { generating: 1, ms: 0 };
-  /** Of one prompt token. */
+  /** Of one prompt token, without the pass over the weights that a piece takes. */
   let tokenMs: number | undefined;
 
   const plainMs = (generating: number) =>
     generating === 0 ? 0 : plain.ms * Math.max(1, generating / plain.generating);
+  /** Of a pass over the weights: no longer than one of those who generate takes. */
+  const passMs = () => plain.ms / plain.generating;
+  const tokensIn = (ms: number, otherwise: number) =>
+    tokenMs === undefined ? otherwise : Math.max(leastTokens, Math.floor((ms - passMs()) / tokenMs));
 
   return {
     tokens(generating) {
-      if (tokenMs === undefined) return firstTokens;
       const without = plainMs(generating);
-      return Math.max(leastTokens, Math.floor(Math.max(stepMs - without, without) / tokenMs));
+      return tokensIn(Math.max(stepMs - without, without), firstTokens);
+    },
+    wholeTokens(generating) {
+      return passMs() < costlyPass * stepMs ? 0 : tokensIn(wholeMs - plainMs(generating), 0);
     },
     note({ generating, promptTokens, ms }) {
       if (promptTokens === 0) {
         plain = { generating, ms: plain.generating === generating ? mean(plain.ms, ms) : ms };
       } else if (promptTokens >= leastTokens) {
-        const measured = Math.max(ms - plainMs(generating), ms / 16) / promptTokens;
+        const measured = Math.max(ms - plainMs(generating) - passMs(), ms / 16) / promptTokens;
         tokenMs = tokenMs === undefined ? measured : mean(tokenMs, measured);
       }
     },

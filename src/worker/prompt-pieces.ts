@@ -32,3 +32,18 @@ export function firstHalf(remaining: readonly number[]): number[] {
   const taken = new Set(others.slice(0, Math.ceil(remaining.length / 2) - 1).map(([index]) => index));
   return remaining.map((tokens, index) => (index === 0 || taken.has(index) ? tokens : 0));
 }
+
+/** The prompts that fit into a budget whole, the oldest first; the first that doesn't ends them. */
+export function wholePieces(remaining: readonly number[], budget: number): number[] {
+  let left = budget;
+  return remaining.map((tokens) => {
+    const fits = tokens <= left;
+    left = fits ? left - tokens : 0;
+    return fits ? tokens : 0;
+  });
+}
+
+/** Tokens of all pieces. */
+export function total(pieces: readonly number[]): number {
+  return pieces.reduce((sum, tokens) => sum + tokens, 0);
+}

@@ -3,7 +3,7 @@ import { type ErrorFields, LoquiError } from "../errors.ts";
 import { createFairQueue, type Newcomer, type Room } from "./fair-queue.ts";
 import type { Generation, GenerationResult, GenerationTotals } from "./generation.ts";
 import { createPromptBudget } from "./prompt-budget.ts";
-import { firstHalf, sharePieces } from "./prompt-pieces.ts";
+import { firstHalf, sharePieces, total, wholePieces } from "./prompt-pieces.ts";
 import { checkPromptFits } from "./prompt-tokens.ts";
 import { createSlotPool, heldPrefix, type Slot } from "./slots.ts";
 
@@ -291,7 +291,8 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     }
     const ready = prompts.filter((prompt) => !waits(prompt, prompts));
     const lengths = ready.map(({ left }) => left);
-    const pieces = promptPieces(generating, lengths);
+    const begun = ready.some(({ job }) => job.startedAt !== undefined);
+    const pieces = promptPieces(generating, lengths, begun);
     let logitsLeft = promptLogits;
     for (const [index, { job, slot }] of ready.entries()) {
       const wantsLogits = wantsPromptLogits(job.generation);
@@ -328,15 +329,23 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
    * Of up to four that would fit, but take longer than a step should, half come
    * first while fewer generate: they have their first tokens sooner, and the
    * others no later.
+   *
+   * Short prompts, of which none has `begun`, are evaluated whole where pieces
+   * would cost more than one longer gap ({@link PromptBudget.wholeTokens}).
    */
-  function promptPieces(generating: number, lengths: readonly number[]): number[] {
+  function promptPieces(generating: number, lengths: readonly number[], begun: boolean): number[] {
     if (generating === 0) return sharePieces(lengths, engine.batchSize);
     const pieceTokens = limits.pieceTokens ?? budget.tokens(generating);
     const waiting = lengths.length;
     const most = pieceTokens * Math.max(Math.min(waiting, 4), Math.ceil(waiting / generating));
-    const all = lengths.reduce((sum, length) => sum + length, 0);
+    const all = total(lengths);
     const fits = all <= Math.min(most * (waiting > 1 ? 1.5 : 1.25), engine.batchSize - generating);
-    if (!fits) return sharePieces(lengths, Math.min(most, engine.batchSize - generating));
+    if (!fits) {
+      const room = engine.batchSize - generating;
+      const wholeTokens = begun || limits.pieceTokens !== undefined ? 0 : budget.wholeTokens(generating);
+      const whole = wholePieces(lengths, Math.min(wholeTokens, room));
+      return total(whole) > most ? whole : sharePieces(lengths, Math.min(most, room));
+    }
     const halved = all > pieceTokens && waiting <= 4 && waiting > 2 * generating;
     return halved ? firstHalf(lengths) : [...lengths];
   }
@@ -580,7 +589,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       prompts.add(prompt);
       return tokens;
     });
-    const tokens = parts.reduce((sum, part) => sum + part, 0);
+    const tokens = total(parts);
     const [first] = generations;
     if (first === undefined) return [];
     makeRoom({ tenant: first.tenant, tokens, places: generations.length });

@@ -39,6 +39,19 @@ test("where many generate, a piece takes as long as they do", () => {
   expect(ms).toBeLessThan(2 * 330 + 20);
 });
 
+test.each([
+  { what: "a pass over the weights that costs little", pass: 10, whole: 0 },
+  { what: "a costly pass", pass: 40, whole: 250 },
+])("$what: $whole tokens are evaluated whole", ({ pass, whole }) => {
+  const { budget, step } = machine(pass, 5, 2);
+  expect(budget.wholeTokens(1)).toBe(0);
+  for (let i = 0; i < 8; i++) step(1, 0);
+  for (let i = 0; i < 16; i++) step(1, budget.tokens(1));
+  // 600 ms less what the other one takes, the pass of the piece, and 2 ms for each of its tokens.
+  expect(budget.wholeTokens(1)).toBeGreaterThanOrEqual(whole);
+  expect(budget.wholeTokens(1)).toBeLessThanOrEqual(whole * 1.1);
+});
+
 test("where even the smallest piece takes too long, it stays that", () => {
   const { budget, step } = machine(200, 50, 30);
   step(0, 512);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { sharePieces } from "../../src/worker/prompt-pieces.ts";
+import { sharePieces, wholePieces } from "../../src/worker/prompt-pieces.ts";
 
 test.each([
   { what: "nothing waits", remaining: [], budget: 128, pieces: [] },
@@ -13,4 +13,12 @@ test.each([
   { what: "no budget", remaining: [5], budget: 0, pieces: [0] },
 ])("$what", ({ remaining, budget, pieces }) => {
   expect(sharePieces(remaining, budget)).toEqual(pieces);
+});
+
+test.each([
+  { what: "the oldest doesn't fit", remaining: [100, 20], budget: 99, pieces: [0, 0] },
+  { what: "the first two fit", remaining: [50, 40, 60, 5], budget: 100, pieces: [50, 40, 0, 0] },
+  { what: "all fit", remaining: [50, 50], budget: 100, pieces: [50, 50] },
+])("whole prompts: $what", ({ remaining, budget, pieces }) => {
+  expect(wholePieces(remaining, budget)).toEqual(pieces);
 });

@@ -1,4 +1,4 @@
-import { describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { GrammarDeadEnd, type TokenLogprobs } from "../../src/engines/token-engine.ts";
 import { LoquiError } from "../../src/errors.ts";
 import type { Generation, Steering } from "../../src/worker/generation.ts";
@@ -316,10 +316,58 @@ describe("batches", () => {
       await Promise.all([first.result, second.result]);
       const pieces = engine.batches.flatMap((batch) => batch.filter(([sequence]) => sequence === 1)).map(([, n]) => n);
       // The last is what was left, the first from the first prompt, whose 40 tokens took 2.5 ms each.
-      expect(pieces.slice(0, -1)).toEqual([51, 56, 60, 62, 63, 63, 63, 63, 63]);
+      expect(pieces.slice(0, -1)).toEqual([42, 53, 59, 62, 63, 63, 63, 64, 64]);
     } finally {
       vi.useRealTimers();
     }
+  });
+
+  describe("where a pass over the weights takes 40 ms and each token 5", () => {
+    beforeEach(() => {
+      vi.useFakeTimers({ toFake: ["performance"] });
+    });
+    afterEach(() => {
+      vi.useRealTimers();
+    });
+
+    /** The pieces of prompts of these lengths, step by step, that come while one generates. */
+    async function piecesOf(lengths: readonly number[], limits: { readonly pieceTokens: number | undefined }) {
+      const onDecode = () => {
+        const rows = engine.batches.at(-1) ?? [];
+        const longer = rows.filter(([, tokens]) => tokens > 1);
+        // llama.cpp goes through the weights for the rows of one token, and for the others.
+        const passes = Number(longer.length < rows.length) + Number(longer.length > 0);
+        vi.advanceTimersByTime(passes * 40 + rows.reduce((sum, [, tokens]) => sum + tokens, 0) * 5);
+      };
+      const { engine, scheduler } = setup({ sequences: 4, batchSize: 512, onDecode: () => onDecode() }, limits);
+      const first = start(scheduler, range(100), { maxTokens: 200 });
+      await decodes(3);
+      const others = lengths.map((tokens, index) =>
+        start(scheduler, range(tokens, 1000 * (index + 1)), { maxTokens: 9 }),
+      );
+      await Promise.all([first, ...others].map((run) => run.result));
+      return engine.batches
+        .slice(1)
+        .map((batch) => batch.filter(([, tokens]) => tokens > 1).map(([, tokens]) => tokens))
+        .filter((pieces) => pieces.length > 0);
+    }
+
+    test("short prompts are evaluated whole, one after the other", async () => {
+      expect(await piecesOf([80, 80, 80], { pieceTokens: undefined })).toEqual([[80], [80], [80]]);
+    });
+
+    test("as many as take 0.6 s", async () => {
+      expect(await piecesOf([50, 40, 60], { pieceTokens: undefined })).toEqual([[50, 40], [60]]);
+    });
+
+    test("a long one is not", async () => {
+      const [first] = await piecesOf([300], { pieceTokens: undefined });
+      expect(first?.[0]).toBeLessThan(20);
+    });
+
+    test("nor a short one where the configuration says how long a piece is", async () => {
+      expect(await piecesOf([20], { pieceTokens: 8 })).toEqual([[8], [8], [4]]);
+    });
   });
 
   test("many at once all get the text that they would get alone", async () => {
