@@ -51,7 +51,7 @@ run("git", ["clone", "--quiet", "-c", "advice.detachedHead=false", join(sources,
 for (const patch of readdirSync(join(sources, "patches"))) {
   run("git", ["-C", llamaCpp, "apply", join(sources, "patches", patch)]);
 }
-// The addon shows the embedding of one sequence of a batch; this lets it show all.
+// The addon shows the embedding of one sequence of a batch, and draws one token at a time; this lets it do all at once.
 // Within a repository, git takes a patch's paths to be of the repository's root.
 run("git", ["-C", work, "apply", join(root, "tools", "llama-addon.patch")], {
   GIT_CEILING_DIRECTORIES: realpathSync(folder),

@@ -330,8 +330,9 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
    * first while fewer generate: they have their first tokens sooner, and the
    * others no later.
    *
-   * Short prompts, of which none has `begun`, are evaluated whole where pieces
-   * would cost more than one longer gap ({@link PromptBudget.wholeTokens}).
+   * Short prompts, of which none has `begun`, are evaluated whole: pieces of
+   * several lengths need a pass over the weights for each. Where a pass is costly,
+   * they may take longer ({@link PromptBudget.wholeTokens}).
    */
   function promptPieces(generating: number, lengths: readonly number[], begun: boolean): number[] {
     if (generating === 0) return sharePieces(lengths, engine.batchSize);
@@ -342,9 +343,10 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     const fits = all <= Math.min(most * (waiting > 1 ? 1.5 : 1.25), engine.batchSize - generating);
     if (!fits) {
       const room = engine.batchSize - generating;
-      const wholeTokens = begun || limits.pieceTokens !== undefined ? 0 : budget.wholeTokens(generating);
-      const whole = wholePieces(lengths, Math.min(wholeTokens, room));
-      return total(whole) > most ? whole : sharePieces(lengths, Math.min(most, room));
+      const pieces = sharePieces(lengths, Math.min(most, room));
+      if (begun || limits.pieceTokens !== undefined) return pieces;
+      const whole = wholePieces(lengths, Math.min(Math.max(budget.wholeTokens(generating), most), room));
+      return total(whole) > total(pieces) / 2 ? whole : pieces;
     }
     const halved = all > pieceTokens && waiting <= 4 && waiting > 2 * generating;
     return halved ? firstHalf(lengths) : [...lengths];

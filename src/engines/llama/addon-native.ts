@@ -54,6 +54,12 @@ export interface AddonContext {
     logits: AddonLogitsFilter | undefined,
     totalWeight: boolean,
   ): Promise<AddonSampled>;
+  /**
+   * {@link sampleToken} from several rows at once, each with a sampler of its own:
+   * the tokens, −1 where no candidate is left, and messages of what failed. Of the
+   * local build alone (tools/llama-addon.patch).
+   */
+  sampleTokens?(batchIndexes: Int32Array, samplers: readonly AddonSampler[]): Promise<(number | string)[]>;
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
   getSequenceKvCacheMinPosition(sequence: number): number;
   copySequenceStateFromOtherSequence(target: number, source: number): Promise<number>;

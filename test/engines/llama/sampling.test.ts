@@ -293,6 +293,29 @@ describe("a grammar that leads nowhere", () => {
     await expect(generate(engine, prompt, 5, { ...sampling, logitBias: banned(all) })).rejects.toThrow(GrammarDeadEnd);
   });
 
+  it("draws beside one that can't, with a grammar as without", async () => {
+    await engine.truncate(0, 0);
+    const logits = await append(engine, 0, 0, prompt);
+    const forbidden = { ...greedy, grammar: 'root ::= "xy"', logitBias: banned(engine.tokenize("x", false)) };
+    const draw = async (sampling: Sampling) => {
+      const sampler = engine.createSampler(sampling, prompt);
+      try {
+        return await engine.sample(logits, sampler);
+      } finally {
+        sampler.dispose();
+      }
+    };
+    const inTurn = [await draw(greedy), await draw({ ...greedy, grammar: 'root ::= "xy"' })];
+    const [plain, refused, steered] = await Promise.allSettled([
+      draw(greedy),
+      draw(forbidden),
+      draw({ ...greedy, grammar: 'root ::= "xy"' }),
+    ]);
+    expect([plain, steered]).toEqual(inTurn.map((value) => ({ status: "fulfilled", value })));
+    expect(refused).toMatchObject({ status: "rejected", reason: expect.any(GrammarDeadEnd) });
+    expect(inTurn[0]).not.toBe(inTurn[1]);
+  });
+
   it("leaves the engine as it was", async () => {
     expect(textOf(engine, await generate(engine, prompt, 10))).toBe("one two three");
   });
