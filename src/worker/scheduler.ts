@@ -345,8 +345,8 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       const room = engine.batchSize - generating;
       const pieces = sharePieces(lengths, Math.min(most, room));
       if (begun || limits.pieceTokens !== undefined) return pieces;
-      const whole = wholePieces(lengths, Math.min(Math.max(budget.wholeTokens(generating), most), room));
-      return total(whole) > total(pieces) / 2 ? whole : pieces;
+      const whole = wholePieces(lengths, Math.min(Math.max(budget.wholeTokens(generating), most * 1.25), room));
+      return total(whole) >= total(pieces) * 0.75 ? whole : pieces;
     }
     const halved = all > pieceTokens && waiting <= 4 && waiting > 2 * generating;
     return halved ? firstHalf(lengths) : [...lengths];
