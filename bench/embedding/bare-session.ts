@@ -35,7 +35,7 @@ process.on("message", async (order: BareOrder) => {
         batches.push([...batch]);
         return new Float32Array(batch.length * engine.width);
       },
-      { batchTokens: Number(batchTokens), maxRequests: 1, maxTokens: 1 },
+      { batchTokens: Number(batchTokens), aloneAbove: engine.aloneAbove, maxRequests: 1, maxTokens: 1 },
     );
     await batcher.run({ rows, tenant: "" }, new AbortController().signal);
   }

@@ -9,6 +9,8 @@ import type { TextModelInfo, Truncation } from "./text-engine.ts";
  */
 export interface PairEngine extends AsyncDisposable {
   readonly info: TextModelInfo;
+  /** Rows of more tokens are batches of their own, where it is set. */
+  readonly aloneAbove?: number | undefined;
   /** The longest pair, in tokens, the special ones included. */
   readonly contextLength: number;
   /** Whether the model reads the task in the caller's words. */

@@ -7,6 +7,8 @@ import type { TokenOutput, TokenOutputs } from "./token-outputs.ts";
  */
 export interface TextEngine extends AsyncDisposable {
   readonly info: TextModelInfo;
+  /** Rows of more tokens are batches of their own, where it is set. */
+  readonly aloneAbove?: number | undefined;
   /** The longest text, in tokens, the special ones included. */
   readonly contextLength: number;
   /** Numbers of one vector. */

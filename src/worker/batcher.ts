@@ -12,6 +12,8 @@ export type ComputeBatch<R extends BatchRow = Uint32Array> = (rows: readonly R[]
 export interface BatchLimits {
   /** Tokens of one batch, padding included; a longer row is a batch of its own. */
   readonly batchTokens: number;
+  /** Rows of more tokens are batches of their own too. */
+  readonly aloneAbove?: number | undefined;
   /** Requests that wait or run; more are refused. */
   readonly maxRequests: number;
   /** Tokens of their rows together. The first may have any number. */
@@ -141,7 +143,8 @@ export function createBatcher<R extends BatchRow = Uint32Array>(
     const first = leader?.rows.at(-1);
     if (leader === undefined || first === undefined) return [];
     const longest = first.tokens.length;
-    const most = Math.max(Math.floor(limits.batchTokens / longest), 1);
+    const alone = limits.aloneAbove !== undefined && longest > limits.aloneAbove;
+    const most = alone ? 1 : Math.max(Math.floor(limits.batchTokens / longest), 1);
     const batch: Row<R>[] = [];
     for (const request of [leader, ...circle.flatMap(({ requests }) => requests)]) {
       while (batch.length < most) {

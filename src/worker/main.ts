@@ -142,7 +142,7 @@ const maxQueuedTextTokens = 1_048_576;
 
 async function serveTexts({ model, limits }: WorkerConfig): Promise<Served> {
   const engine = countTextEngine(await openTextEngine(model), work);
-  const batcher = createTextBatcher(engine, batchLimits(model, limits));
+  const batcher = createTextBatcher(engine, batchLimits(engine, model, limits));
   return {
     info: textInfo(engine),
     methods: new Map([
@@ -155,7 +155,7 @@ async function serveTexts({ model, limits }: WorkerConfig): Promise<Served> {
 
 async function servePairs({ model, limits }: WorkerConfig): Promise<Served> {
   const engine = countPairEngine(await openPairEngine(model), work);
-  const batcher = createBatcher(1, engine.score, batchLimits(model, limits));
+  const batcher = createBatcher(1, engine.score, batchLimits(engine, model, limits));
   return {
     info: textInfo(engine),
     methods: createRerankMethods({ engine, batcher }),
@@ -163,9 +163,14 @@ async function servePairs({ model, limits }: WorkerConfig): Promise<Served> {
   };
 }
 
-function batchLimits({ batchSize }: WorkerModel, { maxQueuedRequests, maxQueuedTokens }: WorkerLimits): BatchLimits {
+function batchLimits(
+  { aloneAbove }: TextEngine | PairEngine,
+  { batchSize }: WorkerModel,
+  { maxQueuedRequests, maxQueuedTokens }: WorkerLimits,
+): BatchLimits {
   return {
     batchTokens: batchSize,
+    aloneAbove,
     maxRequests: maxQueuedRequests,
     maxTokens: maxQueuedTokens ?? maxQueuedTextTokens,
   };

@@ -73,6 +73,7 @@ export function countTextEngine(engine: TextEngine, { count }: WorkCounter): Tex
   const { tokenHeads } = engine;
   return {
     info: engine.info,
+    aloneAbove: engine.aloneAbove,
     contextLength: engine.contextLength,
     width: engine.width,
     prompts: engine.prompts,
@@ -91,6 +92,7 @@ export function countTextEngine(engine: TextEngine, { count }: WorkCounter): Tex
 export function countPairEngine(engine: PairEngine, { count }: WorkCounter): PairEngine {
   return {
     info: engine.info,
+    aloneAbove: engine.aloneAbove,
     contextLength: engine.contextLength,
     takesInstruction: engine.takesInstruction,
     tokenizeQuery: (query, instruction) => engine.tokenizeQuery(query, instruction),

@@ -173,3 +173,11 @@ it("an engine that fails fails those in the batch, and goes on", async () => {
   expect(second).toMatchObject({ status: "fulfilled" });
   expect(batcher.load).toEqual({ active: 0, queued: 0, queuedTokens: 0 });
 });
+
+it("runs rows alone that the engine wants alone, and others together", async () => {
+  const { batcher, batches, drain } = setup({ aloneAbove: 8 });
+  const result = run(batcher, rows([1, 9], [2, 9], [3, 8], [4, 8]));
+  await drain();
+  expect((await result).vectors.map(([first]) => first)).toEqual([1, 2, 3, 4]);
+  expect(batches).toEqual([[2], [1], [4, 3]]);
+});

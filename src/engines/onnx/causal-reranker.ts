@@ -108,9 +108,10 @@ export async function openCausalReranker(
   const { no, yes } = answers ?? answersOf(tokenizer);
   const classifier = classifierOf(encoder, [no, yes]);
   const graph = await buildPairGraph(checkpoint, folder, { ...encoder, classifier }, 2, false, graphOptions(options));
-  const { session, info } = await loadGraph(graph, encoder, undefined, options.threads);
+  const { session, info, aloneAbove } = await loadGraph(graph, encoder, undefined, options.threads);
   return {
     info,
+    aloneAbove,
     contextLength,
     takesInstruction: true,
     tokenizeQuery: (query, instruction = usual) => tokenizer.encodePart(template.query(instruction, query)),

@@ -135,6 +135,8 @@ export interface GraphBuilder {
    */
   groupedAttention(q: Value, k: Value, v: Value, lengths: Value<"int32">, options: GroupedAttention): Value;
 
+  /** {@link GraphOptions.aloneAbove} where some attention goes by it. */
+  readonly aloneAbove: number | undefined;
   /** The graph as an ONNX model whose weights lie in files of `folder`, or where it is quantized of the cache. */
   encode(folder: string): Promise<EncodedGraph>;
 }
@@ -213,6 +215,7 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
   const quantizedRows = new Map<Value, { readonly bytes: Value<"uint8">; readonly scales: Value }>();
   const aloneConditions = new Map<Value<"int32">, Value<"bool">>();
   let middleName: Value<"uint8"> | undefined;
+  let middles: Value<"uint8"> | undefined;
   let values = 0;
 
   function node<T extends ElementType = "float">(
@@ -335,10 +338,12 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
     let made = quantizedRows.get(x);
     if (made === undefined) {
       const most = node("ReduceMax", [node("Abs", [x]), ints([1])], { keepdims: { int: 0 } });
-      // A row of nothing but zeros has a scale too.
-      const scales = node("Max", [node("Mul", [most, floats([1 / 127], [])]), floats([1e-30], [])]);
-      const middles = node("Expand", [middle(), node("Shape", [scales])]);
-      made = { bytes: node<"uint8">("QuantizeLinear", [x, scales, middles], { axis: { int: 0 } }), scales };
+      // Of a row of zeros 0: what it makes of them is any bytes, which are multiplied with 0.
+      const scales = node("Mul", [most, floats([1 / 127], [])]);
+      // All that is quantized has a row for each token. (ONNX Runtime is slow with int8 on both sides: hence uint8, and a middle.)
+      middles ??= node("Expand", [middle(), node("Shape", [scales])]);
+      const bytes = node<"uint8">("QuantizeLinear", [x, scales, middles], { axis: { int: 0 } });
+      made = { bytes, scales: node("Unsqueeze", [scales, ints([1])]) };
       quantizedRows.set(x, made);
     }
     return made;
@@ -354,7 +359,7 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
       {},
       "com.microsoft",
     );
-    const product = node("Mul", [columns, node("Unsqueeze", [scales, ints([1])])]);
+    const product = node("Mul", [columns, scales]);
     return bias === undefined ? product : node("Add", [product, bias]);
   }
 
@@ -505,6 +510,10 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
         },
       });
       return output as Value;
+    },
+
+    get aloneAbove() {
+      return aloneConditions.size === 0 ? undefined : aloneAbove;
     },
 
     async encode(folder) {

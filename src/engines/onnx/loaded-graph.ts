@@ -10,6 +10,8 @@ import { openSession, type Session } from "./session.ts";
 export interface LoadedGraph {
   readonly session: Session;
   readonly info: TextModelInfo;
+  /** Rows of more tokens must be batches of their own. */
+  readonly aloneAbove: number | undefined;
 }
 
 /** Starts the session of a graph, behind an export where there is one. Throws `model_unavailable`. */
@@ -23,10 +25,11 @@ export async function loadGraph(
   exported: ExportedEncoder | undefined,
   threads = availableParallelism(),
 ): Promise<LoadedGraph> {
-  const { model, folder, pooling } = graph;
+  const { model, folder, pooling, aloneAbove } = graph;
   const session = await openSession({ model, folder, threads, positions, pooling, exported: exported?.graph });
   return {
     session,
+    aloneAbove,
     info: {
       architecture: modelType,
       parameters: graph.parameters + (exported?.parameters ?? 0),

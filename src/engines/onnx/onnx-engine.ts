@@ -55,9 +55,10 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
       ? await buildSentenceGraph(checkpoint, encoderOf(config), layout, graphOptions(options))
       : await buildGraphAfterExport(checkpoint, exported.graph.output, layout, options.path);
   const pooling = exported?.graph.output.kind === "vectors" ? [] : layout.pooling;
-  const { session, info } = await loadGraph({ ...built, pooling }, encoder, exported, options.threads);
+  const { session, info, aloneAbove } = await loadGraph({ ...built, pooling }, encoder, exported, options.threads);
   return {
     info,
+    aloneAbove,
     contextLength,
     width: built.width,
     prompts: layout.prompts,
@@ -102,9 +103,12 @@ function tokenHeads(session: Session, heads: TokenHeads, without: ReadonlySet<nu
   };
 }
 
-/** What a graph is built with. */
+/**
+ * What a graph is built with. A row of more than a quarter of a batch runs alone: it fills the
+ * processor by itself, and without a mask and padding it takes a fifth less where nothing else waits.
+ */
 export function graphOptions({ quantization, batchSize }: OnnxEngineOptions): GraphOptions {
-  return { quantization, aloneAbove: batchSize === undefined ? undefined : Math.floor(batchSize / 2) };
+  return { quantization, aloneAbove: batchSize === undefined ? undefined : Math.floor(batchSize / 4) };
 }
 
 /** Throws `model_unavailable` where an export is asked to be quantized. */

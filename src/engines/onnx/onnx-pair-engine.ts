@@ -37,9 +37,10 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
     exported === undefined
       ? await buildPairGraph(checkpoint, folder, encoderOf(config), labels, typed, graphOptions(options))
       : await buildGraphAfterLogits(exported.graph.output, labels, options.path);
-  const { session, info } = await loadGraph(graph, encoder, exported, options.threads);
+  const { session, info, aloneAbove } = await loadGraph(graph, encoder, exported, options.threads);
   return {
     info,
+    aloneAbove,
     contextLength,
     takesInstruction: false,
     tokenizeQuery: (query) => tokenizer.encodePart(query),

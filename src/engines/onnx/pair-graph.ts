@@ -33,7 +33,7 @@ export async function buildPairGraph(
   const types = typed ? graph.input("types", "int32", ["tokens"]) : undefined;
   const hidden = encoder.build(graph, weights, { ...tokens, types });
   const pooled = pool(graph, classifier.pooling, hidden, tokens.padded);
-  graph.output("vectors", classifier.build(graph, weights, pooled, labels), ["rows", labels]);
+  graph.output("vectors", classifier.build(graph, weights.exact, pooled, labels), ["rows", labels]);
   return { ...(await builtGraph(graph, folderOf(tensors), [tensors])), pooling: [classifier.pooling] };
 }
 

@@ -14,6 +14,8 @@ export interface BuiltGraph {
   readonly folder: string;
   readonly parameters: number;
   readonly weightBytes: number;
+  /** As {@link GraphBuilder.aloneAbove} has it. */
+  readonly aloneAbove: number | undefined;
 }
 
 /** A graph from tokens to vectors, `[rows, width]`, not scaled to length 1 where that would be the last module. */
@@ -131,6 +133,7 @@ export async function builtGraph(
     ...(await graph.encode(folder)),
     parameters: stored.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0),
     weightBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
+    aloneAbove: graph.aloneAbove,
   };
 }
 

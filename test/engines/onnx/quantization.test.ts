@@ -72,6 +72,28 @@ it("a text's vector doesn't depend on what else is in its batch", async () => {
   for (const [at, value] of alone.entries()) expect(among[at]).toBeCloseTo(value, 5);
 });
 
+it("computes rows of zeros, which have no scale", async () => {
+  linkCheckpoint(model(), "bert", "mean");
+  const file = join(model(), "model.safetensors");
+  const bytes = readFileSync(file);
+  const start = 8 + Number(bytes.readBigUInt64LE());
+  const header = JSON.parse(bytes.subarray(8, start).toString()) as Record<string, { data_offsets: [number, number] }>;
+  // What comes out of the first norm, of every token.
+  for (const part of ["weight", "bias"]) {
+    const [from, to] = header[`embeddings.LayerNorm.${part}`]?.data_offsets ?? [];
+    if (from === undefined || to === undefined) throw new Error(`no ${part}`);
+    bytes.fill(0, start + from, start + to);
+  }
+  rmSync(file);
+  writeFileSync(file, bytes);
+  const vectorOf = async (quantization: { cacheFolder: string } | undefined) => {
+    await using engine = await openOnnxEngine({ path: model(), threads: 1, quantization });
+    return { vector: await engine.embed([engine.tokenize("zeros", "end")]), width: engine.width };
+  };
+  const [int8, float32] = [await vectorOf({ cacheFolder }), await vectorOf(undefined)];
+  expect(cosine(int8.vector, float32.vector, 0, int8.width)).toBeGreaterThan(0.999);
+});
+
 it("scores pairs nearly as float32 does", async () => {
   const pairs = JSON.parse(readFileSync(join(rerankerFixtures, "pairs.json"), "utf8")) as [string, string][];
   linkReranker(model(), "bert");
