@@ -9,6 +9,8 @@ import type { TextModelInfo, Truncation } from "./text-engine.ts";
  */
 export interface PairEngine extends AsyncDisposable {
   readonly info: TextModelInfo;
+  /** Batches that may be computed at the same time; 1 where it isn't set. */
+  readonly lanes?: number | undefined;
   /** Rows of more tokens are batches of their own, where it is set. */
   readonly aloneAbove?: number | undefined;
   /** The longest pair, in tokens, the special ones included. */
@@ -38,9 +40,10 @@ export interface PairEngine extends AsyncDisposable {
 
   /**
    * The raw scores (logits) of pairs, one each: the higher the better they fit.
-   * Pairs have 1 to `contextLength` tokens. Not reentrant. Can't be stopped.
+   * Pairs have 1 to `contextLength` tokens. Can't be stopped. One batch at a time,
+   * or as many as there are {@link lanes}, each of them `shared`.
    */
-  score(pairs: readonly PairTokens[]): Promise<Float32Array>;
+  score(pairs: readonly PairTokens[], shared?: boolean): Promise<Float32Array>;
   /** A raw score as the model's card wants it read; mostly a probability, by the logistic function. Rises with the score. */
   readScore(raw: number): number;
 }

@@ -7,6 +7,8 @@ import type { TokenOutput, TokenOutputs } from "./token-outputs.ts";
  */
 export interface TextEngine extends AsyncDisposable {
   readonly info: TextModelInfo;
+  /** Batches that may be computed at the same time; 1 where it isn't set. */
+  readonly lanes?: number | undefined;
   /** Rows of more tokens are batches of their own, where it is set. */
   readonly aloneAbove?: number | undefined;
   /** The longest text, in tokens, the special ones included. */
@@ -27,9 +29,10 @@ export interface TextEngine extends AsyncDisposable {
   /**
    * The vectors of texts, as tokens, one row after the other; as the model
    * makes them, not yet scaled to length 1. Rows have 1 to `contextLength`
-   * tokens of the vocabulary. Not reentrant. Can't be stopped.
+   * tokens of the vocabulary. Can't be stopped. One batch at a time, or as many as
+   * there are {@link lanes}, each of them `shared`.
    */
-  embed(rows: readonly Uint32Array[]): Promise<Float32Array>;
+  embed(rows: readonly Uint32Array[], shared?: boolean): Promise<Float32Array>;
 
   /** What the model makes of each token beside the vector; undefined where it makes nothing. */
   readonly tokenHeads?: TokenHeadsOfEngine | undefined;
@@ -41,7 +44,7 @@ export interface TokenHeadsOfEngine {
   /** Numbers of one of the vectors of `multivector`. */
   readonly multivectorWidth: number;
   /** As `embed`, with these outputs of each row. They must be in `outputs`. */
-  embed(rows: readonly Uint32Array[], wanted: ReadonlySet<TokenOutput>): Promise<EmbeddedRows>;
+  embed(rows: readonly Uint32Array[], wanted: ReadonlySet<TokenOutput>, shared?: boolean): Promise<EmbeddedRows>;
 }
 
 /** The vectors of rows, and of each row what its tokens have given. */

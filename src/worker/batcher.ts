@@ -6,12 +6,20 @@ export interface BatchRow {
   readonly length: number;
 }
 
-/** What computes batches: a row in, `width` numbers out, row after row. Not reentrant. */
-export type ComputeBatch<R extends BatchRow = Uint32Array> = (rows: readonly R[]) => Promise<Float32Array>;
+/**
+ * What computes batches: a row in, `width` numbers out, row after row. One at a
+ * time, or as many as there are lanes, each of them `shared`.
+ */
+export type ComputeBatch<R extends BatchRow = Uint32Array> = (
+  rows: readonly R[],
+  shared: boolean,
+) => Promise<Float32Array>;
 
 export interface BatchLimits {
   /** Tokens of one batch, padding included; a longer row is a batch of its own. */
   readonly batchTokens: number;
+  /** Batches that may be computed at the same time; default 1. */
+  readonly lanes?: number | undefined;
   /** Rows of more tokens are batches of their own too. */
   readonly aloneAbove?: number | undefined;
   /** Requests that wait or run; more are refused. */
@@ -46,7 +54,8 @@ export interface BatcherLoad {
 
 /**
  * Collects rows while the engine is busy and runs them in batches, across
- * requests. There is no timer: an idle engine starts at once.
+ * requests. There is no timer: an idle engine starts at once. A batch behind
+ * which nothing waits has the engine for itself; others share it in lanes.
  *
  * Requests take turns in leading a batch, in a circle of tenants and, within
  * each, of its requests: one with thousands of rows holds up another by a batch
@@ -80,7 +89,8 @@ interface Waiting<R> {
   tokens: number;
   /** Rows that aren't computed yet. */
   missing: number;
-  running: boolean;
+  /** Batches with rows of it that are computed now. */
+  running: number;
   readonly arrivedAt: number;
   queueMs: number | undefined;
   readonly vectors: Float32Array[];
@@ -100,7 +110,10 @@ export function createBatcher<R extends BatchRow = Uint32Array>(
   const circle: { readonly tenant: string; readonly requests: Waiting<R>[] }[] = [];
   const open = new Set<Waiting<R>>();
   let queuedTokens = 0;
-  let busy = false;
+  const { lanes = 1 } = limits;
+  /** Whether a batch has the engine for itself, and how many share it. */
+  let whole = false;
+  let shared = 0;
 
   function enter(request: Waiting<R>): void {
     open.add(request);
@@ -162,24 +175,32 @@ export function createBatcher<R extends BatchRow = Uint32Array>(
     return batch;
   }
 
-  async function work(): Promise<void> {
-    if (busy) return;
-    busy = true;
-    try {
-      for (let batch = nextBatch(); batch.length > 0; batch = nextBatch()) await runBatch(batch);
-    } finally {
-      busy = false;
+  /** Begins as many batches as the engine takes. */
+  function work(): void {
+    while (!whole && shared < lanes) {
+      const batch = nextBatch();
+      if (batch.length === 0) return;
+      whole = lanes === 1 || (shared === 0 && circle.length === 0);
+      if (!whole) shared += 1;
+      const ended = runBatch(batch, !whole).finally(() => {
+        if (whole) whole = false;
+        else shared -= 1;
+      });
+      void ended.then(work);
     }
   }
 
-  async function runBatch(batch: readonly Row<R>[]): Promise<void> {
+  async function runBatch(batch: readonly Row<R>[], sharing: boolean): Promise<void> {
     const requests = new Set(batch.map(({ request }) => request));
     for (const request of requests) {
-      request.running = true;
+      request.running += 1;
       request.queueMs ??= performance.now() - request.arrivedAt;
     }
     try {
-      const vectors = await compute(batch.map(({ tokens }) => tokens));
+      const vectors = await compute(
+        batch.map(({ tokens }) => tokens),
+        sharing,
+      );
       if (vectors.length !== batch.length * width) {
         throw new Error(`${batch.length} rows made ${vectors.length} numbers instead of ${width} each`);
       }
@@ -194,7 +215,7 @@ export function createBatcher<R extends BatchRow = Uint32Array>(
       }
     }
     for (const request of requests) {
-      request.running = false;
+      request.running -= 1;
       if (request.missing > 0 || !open.has(request)) continue;
       open.delete(request);
       request.resolve({ vectors: request.vectors, queueMs: request.queueMs ?? 0 });
@@ -228,7 +249,7 @@ export function createBatcher<R extends BatchRow = Uint32Array>(
           rows: [],
           tokens,
           missing: rows.length,
-          running: false,
+          running: 0,
           arrivedAt: performance.now(),
           queueMs: undefined,
           vectors: new Array(rows.length),
@@ -246,13 +267,13 @@ export function createBatcher<R extends BatchRow = Uint32Array>(
         signal.addEventListener("abort", leave, { once: true });
         enter(request);
         // What comes in the same turn of the event loop shares the first batch.
-        setImmediate(() => void work());
+        setImmediate(work);
       });
     },
     get load() {
       const requests = [...open];
       return {
-        active: requests.filter(({ running }) => running).length,
+        active: requests.filter(({ running }) => running > 0).length,
         queued: requests.filter(({ queueMs }) => queueMs === undefined).length,
         queuedTokens,
       };

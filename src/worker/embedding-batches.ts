@@ -20,11 +20,11 @@ export function textRow(tokens: Uint32Array, wanted: ReadonlySet<TokenOutput>): 
 export function createTextBatcher(engine: TextEngine, limits: BatchLimits): Batcher<TextRow> {
   return createBatcher<TextRow>(
     engine.width,
-    async (rows) => {
+    async (rows, shared) => {
       const tokens = rows.map((row) => row.tokens);
       const wanted = new Set(rows.flatMap((row) => [...row.wanted]));
-      if (wanted.size === 0 || engine.tokenHeads === undefined) return engine.embed(tokens);
-      const { vectors, outputs } = await engine.tokenHeads.embed(tokens, wanted);
+      if (wanted.size === 0 || engine.tokenHeads === undefined) return engine.embed(tokens, shared);
+      const { vectors, outputs } = await engine.tokenHeads.embed(tokens, wanted, shared);
       // A view keeps the outputs of all rows in memory, also of those that don't want theirs.
       const copied = rows.some((row) => !row.wanted.has("multivector"));
       for (const [at, row] of rows.entries()) row.outputs = keep(outputs[at], row.wanted, copied);

@@ -164,12 +164,13 @@ async function servePairs({ model, limits }: WorkerConfig): Promise<Served> {
 }
 
 function batchLimits(
-  { aloneAbove }: TextEngine | PairEngine,
+  { lanes, aloneAbove }: TextEngine | PairEngine,
   { batchSize }: WorkerModel,
   { maxQueuedRequests, maxQueuedTokens }: WorkerLimits,
 ): BatchLimits {
   return {
     batchTokens: batchSize,
+    lanes,
     aloneAbove,
     maxRequests: maxQueuedRequests,
     maxTokens: maxQueuedTokens ?? maxQueuedTextTokens,

@@ -73,16 +73,17 @@ export function countTextEngine(engine: TextEngine, { count }: WorkCounter): Tex
   const { tokenHeads } = engine;
   return {
     info: engine.info,
+    lanes: engine.lanes,
     aloneAbove: engine.aloneAbove,
     contextLength: engine.contextLength,
     width: engine.width,
     prompts: engine.prompts,
     defaultPrompt: engine.defaultPrompt,
     tokenize: (text, truncate) => engine.tokenize(text, truncate),
-    embed: (rows) => count(() => engine.embed(rows)),
+    embed: (rows, shared) => count(() => engine.embed(rows, shared)),
     tokenHeads: tokenHeads && {
       ...tokenHeads,
-      embed: (rows, wanted) => count(() => tokenHeads.embed(rows, wanted)),
+      embed: (rows, wanted, shared) => count(() => tokenHeads.embed(rows, wanted, shared)),
     },
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };
@@ -92,13 +93,14 @@ export function countTextEngine(engine: TextEngine, { count }: WorkCounter): Tex
 export function countPairEngine(engine: PairEngine, { count }: WorkCounter): PairEngine {
   return {
     info: engine.info,
+    lanes: engine.lanes,
     aloneAbove: engine.aloneAbove,
     contextLength: engine.contextLength,
     takesInstruction: engine.takesInstruction,
     tokenizeQuery: (query, instruction) => engine.tokenizeQuery(query, instruction),
     tokenizeDocument: (document, maxTokens) => engine.tokenizeDocument(document, maxTokens),
     pair: (query, document, truncate, limit) => engine.pair(query, document, truncate, limit),
-    score: (pairs) => count(() => engine.score(pairs)),
+    score: (pairs, shared) => count(() => engine.score(pairs, shared)),
     readScore: (raw) => engine.readScore(raw),
     [Symbol.asyncDispose]: () => engine[Symbol.asyncDispose](),
   };

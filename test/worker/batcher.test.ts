@@ -7,12 +7,15 @@ const limits: BatchLimits = { batchTokens: 32, maxRequests: 100, maxTokens: 10_0
 /** An engine whose batches end when they are told to; a row's vector is its first token and its length. */
 function setup(changed: Partial<BatchLimits> = {}) {
   const batches: number[][] = [];
+  /** Which of them share the engine. */
+  const shared: boolean[] = [];
   const gates: (() => void)[] = [];
   let failure: Error | undefined;
   const batcher = createBatcher(
     2,
-    async (rows) => {
+    async (rows, sharing) => {
       batches.push(rows.map((row) => row[0] ?? -1));
+      shared.push(sharing);
       await new Promise<void>((resolve) => gates.push(resolve));
       if (failure !== undefined) throw failure;
       return Float32Array.from(rows.flatMap((row) => [row[0] ?? -1, row.length]));
@@ -22,6 +25,7 @@ function setup(changed: Partial<BatchLimits> = {}) {
   return {
     batcher,
     batches,
+    shared,
     fail: (error: Error | undefined) => {
       failure = error;
     },
@@ -180,4 +184,43 @@ it("runs rows alone that the engine wants alone, and others together", async () 
   await drain();
   expect((await result).vectors.map(([first]) => first)).toEqual([1, 2, 3, 4]);
   expect(batches).toEqual([[2], [1], [4, 3]]);
+});
+
+it("runs as many batches at a time as there are lanes, and one by itself where no other waits", async () => {
+  const { batcher, batches, shared, step, drain } = setup({ lanes: 2, aloneAbove: 8 });
+  const list = rows([1, 9], [2, 9], [3, 9], [4, 9]);
+  const results = [run(batcher, list), run(batcher, rows([5, 9]))];
+  await step();
+  expect([batches, shared]).toEqual([
+    [[4], [5]],
+    [true, true],
+  ]);
+  expect(batcher.load).toEqual({ active: 2, queued: 0, queuedTokens: 27 });
+  await step();
+  // As soon as one has ended the next begins.
+  expect(batches).toEqual([[4], [5], [3]]);
+  await drain();
+  expect(batches.length).toBe(5);
+  expect((await Promise.all(results)).map(({ vectors }) => vectors.map(([first]) => first))).toEqual([
+    [1, 2, 3, 4],
+    [5],
+  ]);
+  const last = run(batcher, rows([6, 9]));
+  await drain();
+  expect((await last).vectors.length).toBe(1);
+  expect(shared.at(-1)).toBe(false);
+});
+
+it("a batch that fails in one lane leaves the others", async () => {
+  const { batcher, fail, step, drain } = setup({ lanes: 2, aloneAbove: 8 });
+  const [first, second] = [run(batcher, rows([1, 9], [2, 9])), run(batcher, rows([3, 9]))];
+  const refused = expect(first).rejects.toThrow("broken");
+  await step();
+  fail(new Error("broken"));
+  await step();
+  fail(undefined);
+  await drain();
+  await refused;
+  expect((await second).vectors.length).toBe(1);
+  expect(batcher.load).toEqual({ active: 0, queued: 0, queuedTokens: 0 });
 });

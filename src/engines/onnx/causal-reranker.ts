@@ -111,6 +111,7 @@ export async function openCausalReranker(
   const { session, info, aloneAbove } = await loadGraph(graph, encoder, undefined, options.threads);
   return {
     info,
+    lanes: session.lanes,
     aloneAbove,
     contextLength,
     takesInstruction: true,
@@ -129,8 +130,8 @@ export async function openCausalReranker(
       tokens.set(suffix, tokens.length - suffix.length);
       return { tokens, first: tokens.length, length: tokens.length };
     },
-    async score(pairs) {
-      const logits = await session.run(packRows(pairs.map(({ tokens }) => tokens)));
+    async score(pairs, shared) {
+      const logits = await session.run(packRows(pairs.map(({ tokens }) => tokens)), shared);
       return Float32Array.from(pairs, (_, row) => (logits[2 * row + 1] ?? 0) - (logits[2 * row] ?? 0));
     },
     readScore: (raw) => 1 / (1 + Math.exp(-raw)),

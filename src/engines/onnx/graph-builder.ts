@@ -137,6 +137,8 @@ export interface GraphBuilder {
 
   /** {@link GraphOptions.aloneAbove} where some attention goes by it. */
   readonly aloneAbove: number | undefined;
+  /** What a session holds of its own of the weights of {@link linear}: it lays them out for its kernels. */
+  readonly matrixBytes: number;
   /** The graph as an ONNX model whose weights lie in files of `folder`, or where it is quantized of the cache. */
   encode(folder: string): Promise<EncodedGraph>;
 }
@@ -211,6 +213,7 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
   const known = new Map<string, Value>();
   /** Weights, by the names of the tensors. */
   const tensorNames = new Map<Value, string>();
+  const matrices = new Set<string>();
   const quantized = new Map<string, StoredTensor>();
   const quantizedRows = new Map<Value, { readonly bytes: Value<"uint8">; readonly scales: Value }>();
   const aloneConditions = new Map<Value<"int32">, Value<"bool">>();
@@ -405,6 +408,7 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
     firstRow: (x) => node("Gather", [x, ints([0])], { axis: { int: 0 } }),
     linear(x, weight, bias) {
       const name = tensorNames.get(weight);
+      if (name !== undefined) matrices.add(name);
       if (quantization !== undefined && name !== undefined) return quantizedLinear(x, name, bias);
       return node("Gemm", bias === undefined ? [x, weight] : [x, weight, bias], { transB: { int: 1 } });
     },
@@ -514,6 +518,11 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
 
     get aloneAbove() {
       return aloneConditions.size === 0 ? undefined : aloneAbove;
+    },
+
+    get matrixBytes() {
+      const numbers = [...matrices].flatMap((name) => stored.get(name) ?? []).map(({ shape: [m = 0, n = 0] }) => m * n);
+      return numbers.reduce((sum, count) => sum + count, 0) * (quantization === undefined ? 4 : 1);
     },
 
     async encode(folder) {

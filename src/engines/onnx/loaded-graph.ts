@@ -4,11 +4,11 @@ import type { Encoder } from "./architectures/encoder.ts";
 import type { ExportedEncoder } from "./exported-encoder.ts";
 import type { PoolingMode } from "./pooling.ts";
 import type { BuiltGraph } from "./sentence-graph.ts";
-import { openSession, type Session } from "./session.ts";
+import { lanesFor, openLanes, type SessionLanes } from "./session-lanes.ts";
 
 /** A graph that runs, and what its model says of itself. */
 export interface LoadedGraph {
-  readonly session: Session;
+  readonly session: SessionLanes;
   readonly info: TextModelInfo;
   /** Rows of more tokens must be batches of their own. */
   readonly aloneAbove: number | undefined;
@@ -25,8 +25,9 @@ export async function loadGraph(
   exported: ExportedEncoder | undefined,
   threads = availableParallelism(),
 ): Promise<LoadedGraph> {
-  const { model, folder, pooling, aloneAbove } = graph;
-  const session = await openSession({ model, folder, threads, positions, pooling, exported: exported?.graph });
+  const { model, folder, pooling, aloneAbove, matrixBytes } = graph;
+  const options = { model, folder, threads, positions, pooling, exported: exported?.graph };
+  const session = await openLanes(options, exported === undefined ? lanesFor(threads, matrixBytes) : 1);
   return {
     session,
     aloneAbove,

@@ -9,7 +9,7 @@ import { loadGraph } from "./loaded-graph.ts";
 import type { PoolingMode } from "./pooling.ts";
 import { buildGraphAfterExport, buildSentenceGraph } from "./sentence-graph.ts";
 import { readLayout } from "./sentence-transformers.ts";
-import type { Session } from "./session.ts";
+import type { SessionLanes } from "./session-lanes.ts";
 import type { TokenHeads } from "./token-heads.ts";
 import { readTokenizer } from "./tokenizer-files.ts";
 
@@ -58,20 +58,25 @@ export async function openOnnxEngine(options: OnnxEngineOptions): Promise<TextEn
   const { session, info, aloneAbove } = await loadGraph({ ...built, pooling }, encoder, exported, options.threads);
   return {
     info,
+    lanes: session.lanes,
     aloneAbove,
     contextLength,
     width: built.width,
     prompts: layout.prompts,
     defaultPrompt: layout.defaultPrompt,
     tokenize: (text, truncate) => tokenizer.encode(text, contextLength, truncate),
-    embed: (rows) => session.run(packRows(rows)),
+    embed: (rows, shared) => session.run(packRows(rows), shared),
     tokenHeads: tokenHeads(session, built.heads, tokenizer.nonLexical),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };
 }
 
 /** What a session's heads make of tokens. `without`: tokens that have no lexical weight. */
-function tokenHeads(session: Session, heads: TokenHeads, without: ReadonlySet<number>): TokenHeadsOfEngine | undefined {
+function tokenHeads(
+  session: SessionLanes,
+  heads: TokenHeads,
+  without: ReadonlySet<number>,
+): TokenHeadsOfEngine | undefined {
   const outputs = new Set<TokenOutput>();
   if (heads.sparse !== undefined) outputs.add("sparse");
   if (heads.multivector !== undefined) outputs.add("multivector");
@@ -80,9 +85,9 @@ function tokenHeads(session: Session, heads: TokenHeads, without: ReadonlySet<nu
   return {
     outputs,
     multivectorWidth,
-    async embed(rows, wanted) {
+    async embed(rows, wanted, shared) {
       const names = [...wanted];
-      const { vectors, more } = await session.runMore({ ...packRows(rows), more: names });
+      const { vectors, more } = await session.runMore({ ...packRows(rows), more: names }, shared);
       const of = (name: TokenOutput) => more[names.indexOf(name)];
       const [weights, multivectors] = [of("sparse"), of("multivector")];
       let start = 0;

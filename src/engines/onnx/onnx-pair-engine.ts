@@ -40,6 +40,7 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
   const { session, info, aloneAbove } = await loadGraph(graph, encoder, exported, options.threads);
   return {
     info,
+    lanes: session.lanes,
     aloneAbove,
     contextLength,
     takesInstruction: false,
@@ -49,9 +50,9 @@ async function openCrossEncoder(checkpoint: Checkpoint, options: OnnxEngineOptio
       const { tokens, first } = tokenizer.pair(query, document, limit, truncate);
       return { tokens, first, length: tokens.length };
     },
-    async score(pairs) {
+    async score(pairs, shared) {
       const firsts = typed ? Int32Array.from(pairs, ({ first }) => first) : undefined;
-      const logits = await session.run({ ...packRows(pairs.map(({ tokens }) => tokens)), firsts });
+      const logits = await session.run({ ...packRows(pairs.map(({ tokens }) => tokens)), firsts }, shared);
       return labels === 1
         ? logits
         : Float32Array.from(pairs, (_, row) => (logits[2 * row + 1] ?? 0) - (logits[2 * row] ?? 0));

@@ -14,7 +14,8 @@ export interface BuiltGraph {
   readonly folder: string;
   readonly parameters: number;
   readonly weightBytes: number;
-  /** As {@link GraphBuilder.aloneAbove} has it. */
+  /** As {@link GraphBuilder} has them. */
+  readonly matrixBytes: number;
   readonly aloneAbove: number | undefined;
 }
 
@@ -133,6 +134,7 @@ export async function builtGraph(
     ...(await graph.encode(folder)),
     parameters: stored.reduce((sum, { shape }) => sum + shape.reduce((product, length) => product * length, 1), 0),
     weightBytes: stored.reduce((sum, { bytes }) => sum + bytes, 0),
+    matrixBytes: graph.matrixBytes,
     aloneAbove: graph.aloneAbove,
   };
 }
