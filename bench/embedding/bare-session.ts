@@ -1,6 +1,6 @@
 /**
  * The bare engine, in a process of its own: texts in, vectors out, in batches as
- * loqui's worker makes them. No queue, no messages, no sockets.
+ * loqui's worker makes them, and as many at a time. No queue, no messages, no sockets.
  *
  *   fork("bare-session.ts", [MODEL, THREADS, BATCH_TOKENS]) → "ready", then BareReports for BareOrders
  */
@@ -41,7 +41,15 @@ process.on("message", async (order: BareOrder) => {
   }
   const started = performance.now();
   const vectors: Float32Array[] = [];
-  for (const batch of batches) vectors.push(await engine.embed(batch));
+  const { lanes = 1 } = engine;
+  const waiting = [...batches.entries()];
+  const shared = lanes > 1 && batches.length > 1;
+  const lane = async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      vectors[next[0]] = await engine.embed(next[1], shared);
+    }
+  };
+  await Promise.all(Array.from({ length: shared ? lanes : 1 }, lane));
   const embedded = performance.now();
   const { width } = engine;
   for (const batch of vectors) {
