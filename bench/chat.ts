@@ -11,8 +11,8 @@
  * clients whose requests have all lengths and begin at any time; `gap`, how long
  * a stream stands still while a prompt of 3,000 tokens comes in; `prefix`, the
  * first token of a request whose first 2,000 tokens another one had; `grammar`,
- * what a grammar costs per token at a vocabulary of 152,000, on a tiny model, so that sampling
- * is what there is to see.
+ * what a grammar costs per token at a vocabulary of 152,000, on a tiny model, so
+ * that sampling is what there is to see.
  *
  * Each round runs the servers in turn, in another order each time; reported are
  * medians over the rounds with the lowest and the highest, and the median of

@@ -182,11 +182,11 @@ export function createBatcher<R extends BatchRow = Uint32Array>(
       if (batch.length === 0) return;
       whole = lanes === 1 || (shared === 0 && circle.length === 0);
       if (!whole) shared += 1;
-      const ended = runBatch(batch, !whole).finally(() => {
+      void runBatch(batch, !whole).then(() => {
         if (whole) whole = false;
         else shared -= 1;
+        work();
       });
-      void ended.then(work);
     }
   }
 

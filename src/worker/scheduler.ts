@@ -339,17 +339,16 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     const pieceTokens = limits.pieceTokens ?? budget.tokens(generating);
     const waiting = lengths.length;
     const most = pieceTokens * Math.max(Math.min(waiting, 4), Math.ceil(waiting / generating));
+    const room = engine.batchSize - generating;
     const all = total(lengths);
-    const fits = all <= Math.min(most * (waiting > 1 ? 1.5 : 1.25), engine.batchSize - generating);
-    if (!fits) {
-      const room = engine.batchSize - generating;
-      const pieces = sharePieces(lengths, Math.min(most, room));
-      if (begun || limits.pieceTokens !== undefined) return pieces;
-      const whole = wholePieces(lengths, Math.min(Math.max(budget.wholeTokens(generating), most * 1.25), room));
-      return total(whole) >= total(pieces) * 0.75 ? whole : pieces;
+    if (all <= Math.min(most * (waiting > 1 ? 1.5 : 1.25), room)) {
+      const halved = all > pieceTokens && waiting <= 4 && waiting > 2 * generating;
+      return halved ? firstHalf(lengths) : [...lengths];
     }
-    const halved = all > pieceTokens && waiting <= 4 && waiting > 2 * generating;
-    return halved ? firstHalf(lengths) : [...lengths];
+    const pieces = sharePieces(lengths, Math.min(most, room));
+    if (begun || limits.pieceTokens !== undefined) return pieces;
+    const whole = wholePieces(lengths, Math.min(Math.max(budget.wholeTokens(generating), most * 1.25), room));
+    return total(whole) >= total(pieces) * 0.75 ? whole : pieces;
   }
 
   /**

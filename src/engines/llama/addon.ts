@@ -551,26 +551,27 @@ interface WaitingDraw {
  * decode: 16 draws from 49,000 tokens take 1.4 ms instead of 2.
  */
 function createDrawing(context: AddonContext): (index: number, sampler: AddonSampler) => Promise<number> {
-  if (context.sampleTokens === undefined) return (index, sampler) => context.sampleToken(index, sampler);
+  const sampleTokens = context.sampleTokens?.bind(context);
+  if (sampleTokens === undefined) return (index, sampler) => context.sampleToken(index, sampler);
   let waiting: WaitingDraw[] = [];
 
-  async function drawAll(): Promise<void> {
+  const drawAll = async () => {
     const draws = waiting;
     waiting = [];
     try {
-      const results = await context.sampleTokens?.(
+      const results = await sampleTokens(
         Int32Array.from(draws, ({ index }) => index),
         draws.map(({ sampler }) => sampler),
       );
       for (const [place, { settle }] of draws.entries()) {
-        const result = results?.[place];
+        const result = results[place];
         if (typeof result === "number") settle.resolve(result);
         else settle.reject(new Error(result));
       }
     } catch (error) {
       for (const { settle } of draws) settle.reject(error);
     }
-  }
+  };
 
   return (index, sampler) => {
     const settle = Promise.withResolvers<number>();

@@ -29,10 +29,13 @@ export function lanesFor(threads: number, matrixBytes: number): number {
 export async function openLanes(options: SessionOptions, lanes: number): Promise<SessionLanes> {
   const { model } = options;
   await using opened = new AsyncDisposableStack();
-  const open = async (threads: number) => opened.use(await openSession({ ...options, model: model.slice(), threads }));
-  const whole = await open(options.threads);
   const idle: Session[] = [];
-  if (lanes > 1) for (let lane = 0; lane < lanes; lane += 1) idle.push(await open(Math.floor(options.threads / lanes)));
+  while (lanes > 1 && idle.length < lanes) {
+    const threads = Math.floor(options.threads / lanes);
+    idle.push(opened.use(await openSession({ ...options, model: model.slice(), threads })));
+  }
+  // Last, for it takes the model's bytes, which may be many, and needs no copy.
+  const whole = opened.use(await openSession(options));
   const sessions = opened.move();
 
   async function withPart<T>(run: (session: Session) => Promise<T>): Promise<T> {
