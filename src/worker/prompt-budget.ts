@@ -1,29 +1,24 @@
-/** Says how many prompt tokens a step may take beside sequences that generate. */
+/** Says how many prompt tokens a step may take while sequences that generate wait for their turn. */
 export interface PromptBudget {
-  /** Prompt tokens for a step in which so many sequences generate, at least one. */
+  /** Prompt tokens for a step that so many who generate wait for, at least one. */
   tokens(generating: number): number;
   /** The most prompt tokens that such a step should rather take whole than in pieces. */
   wholeTokens(generating: number): number;
-  /** Learns from a step how long its tokens took. */
-  note(step: TimedStep): void;
+  /** Learns from a step in which so many generated; `ms` is from its beginning to its last draw. */
+  noteTokens(generating: number, ms: number): void;
+  /** Learns from a step of so many prompt tokens. */
+  notePrompts(tokens: number, ms: number): void;
 }
 
-/** What a step held, and the time from its beginning to its last draw. */
-export interface TimedStep {
-  readonly generating: number;
-  readonly promptTokens: number;
-  readonly ms: number;
-}
-
-/** How long a step with a piece of a prompt should take. What comes so seldom is sent at once. */
-const stepMs = 150;
+/** How long those who generate should wait from one token to the next. What comes so seldom is sent at once. */
+const gapMs = 150;
 
 /**
- * How long a step may take that evaluates short prompts whole, where a pass over
- * the weights takes more than this part of {@link stepMs}: each piece of a prompt
- * needs one, and delays those who generate by it.
+ * How long they may wait for short prompts that are evaluated whole, where a pass
+ * over the weights takes more than this part of {@link gapMs}: each piece of a
+ * prompt needs one, and delays them by it.
  */
-const wholeMs = 600;
+const wholeMs = 700;
 const costlyPass = 1 / 10;
 
 /**
@@ -39,19 +34,17 @@ const firstTokens = 64;
 /**
  * A budget by time: a token of a prompt takes a tenth of a millisecond on a GPU
  * and ten on a slow processor, and a gap between tokens is noticed in
- * milliseconds. A step takes {@link stepMs}, or twice as long as it would
- * without the piece where that is more: many who generate must not starve those
- * who wait. Times are averaged over the last few steps, as positions far back
+ * milliseconds. It is {@link gapMs}, or twice as long as it would be without the
+ * piece where that is more: many who generate must not starve those who wait. Times are averaged over the last few steps, as positions far back
  * in a prompt take longer than the first ones.
  */
 export function createPromptBudget(): PromptBudget {
-  /** Of the last steps without prompts. */
+  /** Of the last steps in which some generated. */
   let plain = { generating: 1, ms: 0 };
   /** Of one prompt token, without the pass over the weights that a piece takes. */
   let tokenMs: number | undefined;
 
-  const plainMs = (generating: number) =>
-    generating === 0 ? 0 : plain.ms * Math.max(1, generating / plain.generating);
+  const plainMs = (generating: number) => plain.ms * Math.max(1, generating / plain.generating);
   /** Of a pass over the weights: no longer than one of those who generate takes. */
   const passMs = () => plain.ms / plain.generating;
   const tokensIn = (ms: number, otherwise: number) =>
@@ -60,18 +53,18 @@ export function createPromptBudget(): PromptBudget {
   return {
     tokens(generating) {
       const without = plainMs(generating);
-      return tokensIn(Math.max(stepMs - without, without), firstTokens);
+      return tokensIn(Math.max(gapMs - without, without), firstTokens);
     },
     wholeTokens(generating) {
-      return passMs() < costlyPass * stepMs ? 0 : tokensIn(wholeMs - plainMs(generating), 0);
+      return passMs() < costlyPass * gapMs ? 0 : tokensIn(wholeMs - plainMs(generating), 0);
     },
-    note({ generating, promptTokens, ms }) {
-      if (promptTokens === 0) {
-        plain = { generating, ms: plain.generating === generating ? mean(plain.ms, ms) : ms };
-      } else if (promptTokens >= leastTokens) {
-        const measured = Math.max(ms - plainMs(generating) - passMs(), ms / 16) / promptTokens;
-        tokenMs = tokenMs === undefined ? measured : mean(tokenMs, measured);
-      }
+    noteTokens(generating, ms) {
+      plain = { generating, ms: plain.generating === generating ? mean(plain.ms, ms) : ms };
+    },
+    notePrompts(tokens, ms) {
+      if (tokens < leastTokens) return;
+      const measured = Math.max(ms - passMs(), ms / 16) / tokens;
+      tokenMs = tokenMs === undefined ? measured : mean(tokenMs, measured);
     },
   };
 }

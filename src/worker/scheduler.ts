@@ -123,8 +123,8 @@ interface PlannedRow extends DecodeRow {
 
 /**
  * Continuous batching over the engine's fixed pool of sequences. Each step is
- * one decode: a token of every generating sequence first, then pieces of
- * prompts within the budget ({@link sharePieces}). Tenants take turns in getting
+ * one decode: a token of every generating sequence, or pieces of prompts within
+ * the budget ({@link sharePieces}); where both wait, in turn. Tenants take turns in getting
  * sequences ({@link createFairQueue}); which one it is, decides the longest
  * common prefix.
  *
@@ -142,6 +142,8 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
   /** In order of admission. */
   const active: Job[] = [];
   let closed = false;
+  /** Whether the last decode had prompts while others waited for a token. */
+  let afterPrompts = false;
   let meanServiceMs = 1_000;
   let running = false;
   let loop: Promise<void> = Promise.resolve();
@@ -270,24 +272,46 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     await engine.truncate(slot.sequence, 0);
   }
 
+  /**
+   * What the next decode takes: the tokens of those who generate, or pieces of
+   * prompts; where both wait, in turn. A pass over the weights takes rows of one
+   * length: together they would need two as well, and those whose prompts end
+   * here would join those who generate a pass later.
+   */
   async function planRows(): Promise<PlannedRow[]> {
+    const tokens = tokenRows();
+    const pieces = afterPrompts ? [] : await promptRows(tokens.length);
+    afterPrompts = pieces.length > 0 && tokens.length > 0;
+    return (pieces.length > 0 ? pieces : tokens).filter((row) => !row.job.settled);
+  }
+
+  /** What each who generates has drawn last, and is forced behind it. */
+  function tokenRows(): PlannedRow[] {
+    const rows: PlannedRow[] = [];
+    const jobs = active.filter((job) => job.completionTokens > 0);
+    let room = engine.batchSize - jobs.length;
+    for (const job of jobs) {
+      const { slot } = job;
+      if (slot === undefined) continue;
+      const tokens = job.next.subarray(0, 1 + room);
+      room -= tokens.length - 1;
+      const logits = Number(tokens.length === job.next.length);
+      rows.push({ job, slot, sequence: slot.sequence, position: slot.length, tokens, logits });
+    }
+    return rows;
+  }
+
+  /** The pieces of prompts whose turn it is, while so many who generate wait. */
+  async function promptRows(generating: number): Promise<PlannedRow[]> {
     const rows: PlannedRow[] = [];
     const prompts: Prompt[] = [];
-    let generating = active.filter((job) => job.completionTokens > 0).length;
     for (const job of active) {
-      const slot = job.slot;
-      if (slot === undefined) continue;
-      if (job.completionTokens > 0) {
-        const tokens = job.next.subarray(0, 1 + engine.batchSize - generating);
-        generating += tokens.length - 1;
-        const logits = Number(tokens.length === job.next.length);
-        rows.push({ job, slot, sequence: slot.sequence, position: slot.length, tokens, logits });
-      } else {
-        const { prompt, cacheScope } = job.generation;
-        const reusable = wantsPromptLogits(job.generation) ? 0 : heldPrefix(slot, prompt, cacheScope);
-        const held = job.startedAt === undefined ? reusable : slot.length;
-        prompts.push({ job, slot, left: Math.max(prompt.length - held, 1) });
-      }
+      const { slot } = job;
+      if (slot === undefined || job.completionTokens > 0) continue;
+      const { prompt, cacheScope } = job.generation;
+      const reusable = wantsPromptLogits(job.generation) ? 0 : heldPrefix(slot, prompt, cacheScope);
+      const held = job.startedAt === undefined ? reusable : slot.length;
+      prompts.push({ job, slot, left: Math.max(prompt.length - held, 1) });
     }
     const ready = prompts.filter((prompt) => !waits(prompt, prompts));
     const lengths = ready.map(({ left }) => left);
@@ -314,7 +338,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       if (wantsLogits) logitsLeft -= logits;
       rows.push({ job, slot, sequence: slot.sequence, position, tokens, logits });
     }
-    return rows.filter((row) => !row.job.settled);
+    return rows;
   }
 
   /**
@@ -339,15 +363,15 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     const pieceTokens = limits.pieceTokens ?? budget.tokens(generating);
     const waiting = lengths.length;
     const most = pieceTokens * Math.max(Math.min(waiting, 4), Math.ceil(waiting / generating));
-    const room = engine.batchSize - generating;
     const all = total(lengths);
-    if (all <= Math.min(most * (waiting > 1 ? 1.5 : 1.25), room)) {
+    if (all <= Math.min(most * (waiting > 1 ? 1.5 : 1.25), engine.batchSize)) {
       const halved = all > pieceTokens && waiting <= 4 && waiting > 2 * generating;
       return halved ? firstHalf(lengths) : [...lengths];
     }
-    const pieces = sharePieces(lengths, Math.min(most, room));
+    const pieces = sharePieces(lengths, Math.min(most, engine.batchSize));
     if (begun || limits.pieceTokens !== undefined) return pieces;
-    const whole = wholePieces(lengths, Math.min(Math.max(budget.wholeTokens(generating), most * 1.25), room));
+    const mostWhole = Math.max(budget.wholeTokens(generating), most * 1.25);
+    const whole = wholePieces(lengths, Math.min(mostWhole, engine.batchSize));
     return total(whole) >= total(pieces) * 0.75 ? whole : pieces;
   }
 
@@ -439,8 +463,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     const rows = await planRows();
     if (rows.length === 0) return;
     const startedAt = performance.now();
-    const generating = rows.filter(({ job }) => job.completionTokens > 0).length;
-    const promptTokens = rows.reduce((sum, { tokens }) => sum + tokens.length, -generating);
+    const arePrompts = rows[0]?.job.completionTokens === 0;
     let handles: LogitsHandle[][];
     try {
       handles = await engine.decode(rows);
@@ -460,7 +483,9 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
       const evaluated = position < prompt.length && slot.length === prompt.length;
       if (evaluated && last !== undefined && maxTokens > 0) await drawAlike(job, slot, last);
     }
-    budget.note({ generating, promptTokens, ms: performance.now() - startedAt });
+    const ms = performance.now() - startedAt;
+    if (arePrompts) budget.notePrompts(total(rows.map(({ tokens }) => tokens.length)), ms);
+    else budget.noteTokens(rows.length, ms);
   }
 
   /** Has those that waited for all of a job's prompt draw their first token from its logits. */
