@@ -2,8 +2,8 @@
 export interface PromptBudget {
   /** Prompt tokens for a step that so many who generate wait for, at least one. */
   tokens(generating: number): number;
-  /** The most prompt tokens that such a step should rather take whole than in pieces. */
-  wholeTokens(generating: number): number;
+  /** The most prompt tokens that such a step should rather take whole than in pieces, where so many prompts wait. */
+  wholeTokens(generating: number, waiting: number): number;
   /** Learns from a step in which so many generated; `ms` is from its beginning to its last draw. */
   noteTokens(generating: number, ms: number): void;
   /** Learns from a step of so many prompt tokens. */
@@ -14,11 +14,12 @@ export interface PromptBudget {
 const gapMs = 150;
 
 /**
- * How long they may wait for short prompts that are evaluated whole, where a pass
- * over the weights takes more than this part of {@link gapMs}: each piece of a
- * prompt needs one, and delays them by it.
+ * How long they may wait for a short prompt that is evaluated whole, and for each
+ * further one, up to four together, where a pass over the weights takes more than
+ * this part of {@link gapMs}: each piece of a prompt needs one, and delays them by it.
  */
-const wholeMs = 700;
+const wholeMs = 600;
+const furtherWholeMs = 150;
 const costlyPass = 1 / 10;
 
 /**
@@ -55,8 +56,9 @@ export function createPromptBudget(): PromptBudget {
       const without = plainMs(generating);
       return tokensIn(Math.max(gapMs - without, without), firstTokens);
     },
-    wholeTokens(generating) {
-      return passMs() < costlyPass * gapMs ? 0 : tokensIn(wholeMs - plainMs(generating), 0);
+    wholeTokens(generating, waiting) {
+      if (passMs() < costlyPass * gapMs) return 0;
+      return tokensIn(wholeMs + (Math.min(waiting, 4) - 1) * furtherWholeMs - plainMs(generating), 0);
     },
     noteTokens(generating, ms) {
       plain = { generating, ms: plain.generating === generating ? mean(plain.ms, ms) : ms };

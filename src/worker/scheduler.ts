@@ -370,7 +370,7 @@ export function createScheduler(engine: TokenEngine, limits: SchedulerLimits): S
     }
     const pieces = sharePieces(lengths, Math.min(most, engine.batchSize));
     if (begun || limits.pieceTokens !== undefined) return pieces;
-    const mostWhole = Math.max(budget.wholeTokens(generating), most * 1.25);
+    const mostWhole = Math.max(budget.wholeTokens(generating, waiting), most * 1.25);
     const whole = wholePieces(lengths, Math.min(mostWhole, engine.batchSize));
     return total(whole) >= total(pieces) * 0.75 ? whole : pieces;
   }
