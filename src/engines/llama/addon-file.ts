@@ -31,16 +31,11 @@ export function findAddons(): [AddonFile, ...AddonFile[]] {
 
 /**
  * Environment that a process needs before it starts if it is to load the
- * addon: libuv, libgomp and glibc read it once.
+ * addon: libuv and libgomp read it once. Empty for the prebuilt binary.
  */
 export function addonEnvironment(): Record<string, string> {
-  return {
-    // libgomp keeps a team of threads per thread that calls it: with libuv's usual four, each decode may wake another team.
-    ...(findAddons()[0].local && { UV_THREADPOOL_SIZE: "1" }),
-    // A sampler holds all candidates. Of a vocabulary of 152,000, to get that memory anew for each took 5 ms.
-    MALLOC_MMAP_THRESHOLD_: String(32 * 1024 * 1024),
-    MALLOC_TRIM_THRESHOLD_: String(64 * 1024 * 1024),
-  };
+  // libgomp keeps a team of threads per thread that calls it: with libuv's usual four, each decode may wake another team.
+  return findAddons()[0].local ? { UV_THREADPOOL_SIZE: "1" } : {};
 }
 
 /**

@@ -11,8 +11,7 @@ it("finds a binary of the supported version", () => {
 });
 
 it("gives a local build one thread in libuv's pool, so that OpenMP keeps one team", () => {
-  expect(addonEnvironment().UV_THREADPOOL_SIZE).toBe(findAddons()[0].local ? "1" : undefined);
-  expect(Number(addonEnvironment().MALLOC_MMAP_THRESHOLD_)).toBeGreaterThan(152_000 * 12);
+  expect(addonEnvironment()).toEqual(findAddons()[0].local ? { UV_THREADPOOL_SIZE: "1" } : {});
 });
 
 it("stamps a build with what it is for", () => {

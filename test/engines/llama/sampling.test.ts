@@ -25,6 +25,22 @@ describe("sampling from a random model", () => {
     expect(await run({ seed })).toEqual(await run({ seed }));
   });
 
+  it.each([
+    ["penalties", { repeatPenalty: 1.8, frequencyPenalty: 1, presencePenalty: 1, penaltyWindow: 64 }],
+    ["a bias", { logitBias: new Map([[104, 100]]) }],
+    ["a grammar", { grammar: 'root ::= "abcdefghijklmnopqrstuvwxyz"' }],
+    ["XTC", { xtc: { probability: 1, threshold: 0.001 } }],
+    ["other limits", { topK: 2, topP: 0.1, minP: 0.9, temperature: 0.1 }],
+    ["greed", { temperature: 0 }],
+  ] satisfies [string, Partial<Sampling>][])("draws as before after a request with %s", async (_name, sampling) => {
+    const plain = await run({});
+    const greedily = await run({ temperature: 0 });
+    expect(await run(sampling, 8)).not.toEqual(plain.slice(0, 8));
+    expect(await run({})).toEqual(plain);
+    await run(sampling, 8);
+    expect(await run({ temperature: 0 })).toEqual(greedily);
+  });
+
   it("draws other tokens with another seed, also one that differs above 32 bits", async () => {
     const draws = await Promise.all([7, 8, 7 + 2 ** 32].map((seed) => ({ seed })));
     const texts = new Set<string>();
