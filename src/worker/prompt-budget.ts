@@ -19,7 +19,7 @@ const gapMs = 150;
  * this part of {@link gapMs}: each piece of a prompt needs one, and delays them by it.
  */
 const wholeMs = 600;
-const furtherWholeMs = 150;
+const furtherWholeMs = 250;
 const costlyPass = 1 / 10;
 
 /**

@@ -44,14 +44,14 @@ test("where many generate, a piece takes as long as they do", () => {
 test.each([
   { what: "a pass over the weights that costs little", pass: 10, waiting: 1, whole: 0 },
   { what: "a costly pass", pass: 40, waiting: 1, whole: 255 },
-  { what: "a costly pass, and another prompt waits", pass: 40, waiting: 2, whole: 330 },
-  { what: "a costly pass, and ten prompts wait", pass: 40, waiting: 10, whole: 475 },
+  { what: "a costly pass, and another prompt waits", pass: 40, waiting: 2, whole: 380 },
+  { what: "a costly pass, and ten prompts wait", pass: 40, waiting: 10, whole: 630 },
 ])("$what: $whole tokens are evaluated whole", ({ pass, waiting, whole }) => {
   const { budget, gap } = machine(pass, 5, 2);
   expect(budget.wholeTokens(1, waiting)).toBe(0);
   for (let i = 0; i < 8; i++) gap(1, 0);
   for (let i = 0; i < 16; i++) gap(1, budget.tokens(1));
-  // 600 ms, and 150 for each further prompt, less what the other one takes, the pass of the piece, and 2 ms for each of its tokens.
+  // 600 ms, and 250 for each further prompt, less what the other one takes, the pass of the piece, and 2 ms for each of its tokens.
   expect(budget.wholeTokens(1, waiting)).toBeGreaterThanOrEqual(whole);
   expect(budget.wholeTokens(1, waiting)).toBeLessThanOrEqual(whole * 1.1);
 });

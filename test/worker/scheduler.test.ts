@@ -349,8 +349,8 @@ describe("batches", () => {
       expect(await piecesOf([80, 80, 80], { pieceTokens: undefined })).toEqual([[80], [80], [80]]);
     });
 
-    test("as many as take 0.6 s, and 0.15 s more for each other one that waits", async () => {
-      expect(await piecesOf([70, 70, 60], { pieceTokens: undefined })).toEqual([[70, 70], [60]]);
+    test("as many as take 0.6 s, and 0.25 s more for each other one that waits", async () => {
+      expect(await piecesOf([100, 70, 60], { pieceTokens: undefined })).toEqual([[100, 70], [60]]);
     });
 
     test("a long one is not", async () => {
