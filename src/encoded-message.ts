@@ -2,7 +2,7 @@ import { type DescMessage, fromBinary, type Message, type MessageShape } from "@
 import { BinaryReader } from "@bufbuild/protobuf/wire";
 
 /** Messages that are still as they came, with their bytes. */
-const bytesOf = new WeakMap<Message, Uint8Array>();
+const encoded = new WeakMap<Message, Uint8Array>();
 
 /**
  * A message that nobody has decoded: written as Protobuf it is these bytes, as
@@ -20,17 +20,17 @@ export function encodedMessage<D extends DescMessage>(desc: D, bytes: Uint8Array
     const [no, wireType] = reader.tag();
     message.$unknown = [{ no, wireType, data: bytes.subarray(reader.pos) }];
   }
-  bytesOf.set(message, bytes);
+  encoded.set(message, bytes);
   return message;
 }
 
-/** Bytes of a message of {@link encodedMessage}; 0 of any other. */
-export function encodedBytes(message: Message): number {
-  return bytesOf.get(message)?.length ?? 0;
+/** The bytes of a message of {@link encodedMessage}; undefined of any other. */
+export function bytesOf(message: Message): Uint8Array | undefined {
+  return encoded.get(message);
 }
 
 /** The message with its fields: itself, unless it is one of {@link encodedMessage}. Throws where the bytes are none. */
 export function decodedMessage<D extends DescMessage>(desc: D, message: MessageShape<D>): MessageShape<D> {
-  const bytes = bytesOf.get(message);
+  const bytes = bytesOf(message);
   return bytes === undefined ? message : fromBinary(desc, bytes);
 }

@@ -1,8 +1,8 @@
-import { createRegistry, type DescMessage, type DescMethod, type MessageShape } from "@bufbuild/protobuf";
+import { create, createRegistry, type DescMessage, type DescMethod, type MessageShape } from "@bufbuild/protobuf";
 import { type ContextValues, createContextKey, createContextValues, type HandlerContext } from "@connectrpc/connect";
 import type { UniversalHandler, UniversalServerRequest } from "@connectrpc/connect/protocol";
 import { universalRequestFromNodeRequest, universalResponseToNodeResponse } from "@connectrpc/connect-node";
-import { decodedMessage } from "../encoded-message.ts";
+import { bytesOf, decodedMessage } from "../encoded-message.ts";
 import { type ErrorKind, LoquiError, toLoquiError } from "../errors.ts";
 import type { Caller, IncomingCall, Protocol } from "../request-context.ts";
 import { watchReader } from "../rest/slow-reader.ts";
@@ -83,6 +83,10 @@ interface Arrival {
   /** Whether it has come to the dispatcher, which leaves a record of it. */
   started: boolean;
   ended: boolean;
+  /** Whether its messages go in envelopes. */
+  readonly enveloped: boolean;
+  /** A large message that Connect was given an empty one for, and is sent in its place: Connect would copy it three times. */
+  encoded: Uint8Array | undefined;
   /** Of the response: holds the gRPC status once it is sent. */
   trailer: Headers | undefined;
 }
@@ -129,7 +133,7 @@ export function createConnectAdapter(options: ConnectAdapterOptions): HttpHandle
   const handlers = new Map(
     dispatcher.services
       .flatMap((service) => service.methods)
-      .map((method) => createHandler(method, (input, context) => run(dispatcher, method, input, context)))
+      .map((method) => createHandler(method, (input, context) => run(options, method, input, context)))
       .map((handler) => [handler.requestPath, handler]),
   );
 
@@ -193,12 +197,17 @@ async function answer(
     sendEmpty(response, 400);
     return;
   }
-  const enveloped = hasEnvelopes(request);
+  const { enveloped } = arrival;
   // The length was kept by Node. Told of it, connect-es makes room for all of a body that has yet to come.
   if (!enveloped && Number(call.header.get("content-length")) <= maxBytes) call.header.delete("content-length");
   const reply = await handler({ ...call, body: bodyOf(request, enveloped, maxBytes) });
   arrival.trailer = reply.trailer;
-  const body = reply.body === undefined ? {} : { body: inPieces(reply.body, response) };
+  const takeEncoded = () => {
+    const { encoded } = arrival;
+    arrival.encoded = undefined;
+    return encoded;
+  };
+  const body = reply.body === undefined ? {} : { body: inPieces(reply.body, response, takeEncoded) };
   await universalResponseToNodeResponse({ ...reply, ...body }, response as NodeServerResponse);
 }
 
@@ -217,6 +226,8 @@ function arrive(
     signal: controller.signal,
     started: false,
     ended: false,
+    enveloped: hasEnvelopes(request),
+    encoded: undefined,
     trailer: undefined,
   };
   // Connect may answer a call that it can't read before it asks for this.
@@ -256,9 +267,12 @@ function arrivalOf(values: ContextValues): Arrival {
   return arrival;
 }
 
+/** From this size on a message that is encoded already goes past Connect. */
+const largeBytes = 16 * 1024;
+
 /** The response messages of a call, its errors as Connect's. */
 async function* run(
-  dispatcher: Dispatcher,
+  { dispatcher, limits }: Pick<ConnectAdapterOptions, "dispatcher" | "limits">,
   method: DescMethod,
   input: RequestInput,
   context: HandlerContext,
@@ -283,8 +297,15 @@ async function* run(
   arrival.signal.addEventListener("abort", stop, { once: true });
   try {
     // Not `yield*`: a failed write would be thrown into the dispatcher and look like a failure of the call.
-    for await (const message of { [Symbol.asyncIterator]: () => messages })
-      yield binary ? message : decodedMessage(method.output, message);
+    for await (const message of { [Symbol.asyncIterator]: () => messages }) {
+      const bytes = binary && arrival.enveloped ? bytesOf(message) : undefined;
+      if (bytes === undefined || bytes.length < largeBytes || bytes.length > limits.maxResponseBytes) {
+        yield binary ? message : decodedMessage(method.output, message);
+      } else {
+        arrival.encoded = bytes;
+        yield create(method.output);
+      }
+    }
   } catch (error) {
     throw toConnectError(error);
   } finally {

@@ -9,7 +9,7 @@ import {
   StreamEmbeddingsResponseSchema,
 } from "../../gen/loqui/v1/embedding_pb.ts";
 import { EmbeddingItemService, EmbedItemsRequestSchema } from "../../gen/loqui/worker/v1/worker_pb.ts";
-import { encodedBytes } from "../encoded-message.ts";
+import { bytesOf } from "../encoded-message.ts";
 import { errorDetail } from "../error-detail.ts";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import type { Gateway } from "../gateway/gateway.ts";
@@ -147,7 +147,7 @@ async function answerGroup(
     try {
       // A group whose answers would be large is answered in parts.
       await embed(gateway, options, group.slice(done), context, (answer) => {
-        window.answer(answer, encodedBytes(answer));
+        window.answer(answer, bytesOf(answer)?.length ?? 0);
         done += 1;
         return window.readerReady();
       });

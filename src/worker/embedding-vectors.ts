@@ -1,4 +1,4 @@
-import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { EmbeddingEncodingFormat } from "../../gen/loqui/v1/embedding_pb.ts";
 import type { SparseWeights } from "../engines/token-outputs.ts";
 
@@ -66,17 +66,16 @@ export function encodeAnswer(
   format: EmbeddingEncodingFormat,
   { model, promptTokens }: AnswerHead,
 ): Uint8Array {
+  const object = string(1, "embedding");
   const parts: Uint8Array[] = [string(1, "list")];
   for (const [index, input] of inputs.entries()) {
-    const fields = new BinaryWriter().tag(1, WireType.LengthDelimited).string("embedding");
     // An index of 0 is what an absent one is.
-    if (index > 0) fields.tag(2, WireType.Varint).uint32(index);
-    const start = vectorStart(fields, format, { values: 3, packed: 4 }, input.vector).finish();
-    parts.push(
-      ...nested(2, [start, bytesOf(input.vector), ...tokenParts(input, format, { sparse: 5, multivector: 6 })]),
-    );
+    const at = index > 0 ? [varint(2), index] : [];
+    const start = varints(...at, ...vectorStart(format, { values: 3, packed: 4 }, input.vector));
+    const more = tokenParts(input, format, { sparse: 5, multivector: 6 });
+    parts.push(...nested(2, [object, start, bytesOf(input.vector), ...more]));
   }
-  const usage: Uint8Array = tokens(tokens(new BinaryWriter(), 1, promptTokens), 2, promptTokens).finish();
+  const usage = varints(...tokens(1, promptTokens), ...tokens(2, promptTokens));
   parts.push(string(3, model), ...nested(4, [usage]));
   return Buffer.concat(parts);
 }
@@ -99,9 +98,7 @@ export function encodeVectors(vectors: readonly Float32Array[]): Uint8Array {
 }
 
 function sparseParts({ indices, values }: SparseWeights): Uint8Array[] {
-  const ids = new BinaryWriter();
-  for (const index of indices) ids.uint32(index);
-  return [...nested(1, [ids.finish()]), ...nested(2, [bytesOf(values)])];
+  return [...nested(1, [varints(...indices)]), ...nested(2, [bytesOf(values)])];
 }
 
 function multivectorParts(
@@ -109,7 +106,7 @@ function multivectorParts(
   format: EmbeddingEncodingFormat,
 ): Uint8Array[] {
   const count = numbers.length / width;
-  const parts: Uint8Array[] = [tokens(new BinaryWriter(), 1, count).finish()];
+  const parts: Uint8Array[] = [varints(...tokens(1, count))];
   if (format === EmbeddingEncodingFormat.BASE64) return [...parts, ...nested(3, [bytesOf(numbers)])];
   for (let at = 0; at < numbers.length; at += width) {
     parts.push(...nested(2, nested(1, [bytesOf(numbers.subarray(at, at + width))])));
@@ -120,7 +117,7 @@ function multivectorParts(
 /** A field of the parts' bytes: its tag and length, then they. */
 function nested(field: number, parts: readonly Uint8Array[]): Uint8Array[] {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return [new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish(), ...parts];
+  return [varints(delimited(field), length), ...parts];
 }
 
 /** What an answer to one item of a stream holds beside the vectors. */
@@ -135,39 +132,47 @@ export function encodeItem(
   format: EmbeddingEncodingFormat,
   { id, promptTokens }: ItemHead,
 ): Uint8Array {
-  const fields = new BinaryWriter();
-  if (id !== "") fields.tag(1, WireType.LengthDelimited).string(id);
   return Buffer.concat([
-    vectorStart(fields, format, { values: 2, packed: 3 }, input.vector).finish(),
+    ...(id === "" ? [] : [string(1, id)]),
+    varints(...vectorStart(format, { values: 2, packed: 3 }, input.vector)),
     bytesOf(input.vector),
-    tokens(new BinaryWriter(), 5, promptTokens).finish(),
+    varints(...tokens(5, promptTokens)),
     ...tokenParts(input, format, { sparse: 6, multivector: 7 }),
   ]);
 }
 
 /** What stands before a vector's bytes: a FloatVector's packed field and a field of bytes differ in it alone. */
 function vectorStart(
-  writer: BinaryWriter,
   format: EmbeddingEncodingFormat,
   fields: { readonly values: number; readonly packed: number },
   { byteLength }: Float32Array,
-): BinaryWriter {
-  if (format === EmbeddingEncodingFormat.BASE64) {
-    return writer.tag(fields.packed, WireType.LengthDelimited).uint32(byteLength);
-  }
-  const inner = new BinaryWriter().tag(1, WireType.LengthDelimited).uint32(byteLength).finish();
-  return writer
-    .tag(fields.values, WireType.LengthDelimited)
-    .uint32(inner.length + byteLength)
-    .raw(inner);
+): number[] {
+  if (format === EmbeddingEncodingFormat.BASE64) return [delimited(fields.packed), byteLength];
+  const inner = [delimited(1), byteLength];
+  return [delimited(fields.values), varints(...inner).length + byteLength, ...inner];
 }
 
-function tokens(writer: BinaryWriter, field: number, count: number): BinaryWriter {
-  return count === 0 ? writer : writer.tag(field, WireType.Varint).uint32(count);
+/** A count's field; none where it is 0. */
+function tokens(field: number, count: number): number[] {
+  return count === 0 ? [] : [varint(field), count];
 }
 
 function string(field: number, text: string): Uint8Array {
-  return new BinaryWriter().tag(field, WireType.LengthDelimited).string(text).finish();
+  return Buffer.concat(nested(field, [Buffer.from(text)]));
+}
+
+/** The tags of fields. */
+const delimited = (field: number) => (field << 3) | WireType.LengthDelimited;
+const varint = (field: number) => (field << 3) | WireType.Varint;
+
+/** Numbers as Protobuf has tags, lengths and counts. A writer of its own for each would be most of a vector's time. */
+function varints(...numbers: number[]): Uint8Array {
+  const bytes: number[] = [];
+  for (let rest of numbers) {
+    for (; rest > 127; rest >>>= 7) bytes.push((rest & 127) | 128);
+    bytes.push(rest);
+  }
+  return Uint8Array.from(bytes);
 }
 
 /** A vector as Protobuf has it: little-endian, as every processor that Node runs on. */

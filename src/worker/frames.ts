@@ -22,6 +22,12 @@ const copyBelowBytes = 16 * 1024;
 export interface FrameReader {
   /** Takes the next bytes of the stream, and copies what it needs. Throws a RangeError for a frame that can't be one. */
   push(bytes: Buffer): void;
+  /**
+   * What is missing of a large payload: the next bytes of the stream may be read
+   * into the beginning of it, and be pushed as they lie there, without a copy.
+   * Undefined where no large one is missing.
+   */
+  readonly missing: Buffer | undefined;
 }
 
 const nothing = Buffer.alloc(0);
@@ -44,14 +50,16 @@ export function createFrameReader(onFrame: (frame: Frame) => void, limitBytes = 
       filled = 0;
       at += headerBytes;
     }
-    const copied = bytes.copy(payload, filled, at);
-    filled += copied;
+    const count = Math.min(bytes.length - at, payload.length - filled);
+    const isThere = bytes.buffer === payload.buffer && bytes.byteOffset + at === payload.byteOffset + filled;
+    if (!isThere) bytes.copy(payload, filled, at);
+    filled += count;
     if (filled === payload.length) {
       const frame = { kind, payload };
       payload = undefined;
       onFrame(frame);
     }
-    return at + copied;
+    return at + count;
   }
 
   return {
@@ -60,6 +68,9 @@ export function createFrameReader(onFrame: (frame: Frame) => void, limitBytes = 
       let at = 0;
       while (payload === undefined ? bytes.length - at >= headerBytes : at < bytes.length) at = take(bytes, at);
       rest = payload === undefined && at < bytes.length ? Buffer.from(bytes.subarray(at)) : nothing;
+    },
+    get missing() {
+      return payload !== undefined && payload.length - filled >= copyBelowBytes ? payload.subarray(filled) : undefined;
     },
   };
 }

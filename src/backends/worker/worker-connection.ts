@@ -33,7 +33,7 @@ export type Reply =
 /** Bytes of replies that wait to be taken, above which the socket isn't read on. */
 const maxWaitingBytes = 64 * 1024;
 
-/** What sockets are read into, one after the other: a frame's payload is copied out of it. */
+/** What sockets are read into, one after the other: a frame's payload is copied out of it. Large ones are read where they belong. */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
 /**
@@ -73,10 +73,10 @@ export function callWorker(
   const socket = connect({
     path: socketPath,
     onread: {
-      buffer: readBuffer,
-      callback(length) {
+      buffer: () => reader.missing ?? readBuffer,
+      callback(length, buffer) {
         try {
-          reader.push(readBuffer.subarray(0, length));
+          reader.push(Buffer.from(buffer.buffer, buffer.byteOffset, length));
         } catch (error) {
           socket.destroy(error as Error);
         }
