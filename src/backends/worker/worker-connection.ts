@@ -91,7 +91,10 @@ export function callWorker(
   socket.on("error", (error) => {
     failure = error;
   });
-  socket.on("close", () => finish(new ConnectionLost(connected, failure)));
+  socket.on("close", () => {
+    // Not after each call: an error costs its stack.
+    if (end === undefined) finish(new ConnectionLost(connected, failure));
+  });
   const onAbort = () => {
     waiting.length = 0;
     finish(signal.reason);
