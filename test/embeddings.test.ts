@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcTransport } from "@connectrpc/connect-node";
+import { createConnectTransport, createGrpcTransport, createGrpcWebTransport } from "@connectrpc/connect-node";
 import OpenAI, { BadRequestError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { TextsSchema } from "../gen/loqui/v1/common_pb.ts";
@@ -285,6 +285,28 @@ describe("gRPC", () => {
       Array.from({ length: buffer.length / 4 }, (_, at) => buffer.readFloatLE(4 * at)),
       expected(second),
     );
+  });
+
+  it.each([
+    ["gRPC", (baseUrl: string) => createGrpcTransport({ baseUrl })],
+    ["gRPC-Web", (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "1.1" })],
+    [
+      "gRPC-Web with JSON",
+      (baseUrl: string) => createGrpcWebTransport({ baseUrl, httpVersion: "2", useBinaryFormat: false }),
+    ],
+    ["Connect", (baseUrl: string) => createConnectTransport({ baseUrl, httpVersion: "2" })],
+  ])("answers with all of 2,048 vectors over %s, several at a time", async (_protocol, transport) => {
+    const client = createClient(EmbeddingService, transport(loqui.url));
+    const several = [first, second].map(async (index) => {
+      const inputs = create(TextsSchema, { texts: new Array(2048).fill(texts[index]) });
+      const { data, usage } = await client.createEmbeddings({ model: "bert", input: { case: "texts", value: inputs } });
+      expect(data.map((item) => item.index)).toEqual(Array.from({ length: 2048 }, (_, at) => at));
+      const values = data.map(({ embedding }) => (embedding.case === "values" ? embedding.value.values : []));
+      expectClose(values.at(-1), expected(index));
+      expect(new Set(values.map(String)).size).toBe(1);
+      expect(usage?.promptTokens).toBe(2048 * bert.ids[index].length);
+    });
+    await Promise.all(several);
   });
 
   it("says with the kind of error what is too long", async () => {

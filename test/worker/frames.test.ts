@@ -65,6 +65,25 @@ describe("reading", () => {
     expect(payloads.map(String)).toEqual(["hello", "you", "hello", "you"].map((text) => String(Buffer.from(text))));
   });
 
+  test("a large payload may be read where it belongs, byte by byte or all at once", () => {
+    const sizes = [20_000, 3, 100_000, 16_384];
+    const stream = Buffer.concat(sizes.map((size) => encode(frameOf("x".repeat(size - 1) + String(size)[0]))));
+    for (const step of [1, 1_000, 70_000]) {
+      const { frames, reader } = collect();
+      let inPlace = 0;
+      for (let at = 0; at < stream.length; ) {
+        const { missing } = reader;
+        const target = missing ?? Buffer.alloc(step);
+        const read = stream.copy(target, 0, at, Math.min(at + step, stream.length));
+        reader.push(target.subarray(0, read));
+        if (missing !== undefined) inPlace += read;
+        at += read;
+      }
+      expect(frames).toEqual(sizes.map((size) => [FrameKind.message, "x".repeat(size - 1) + String(size)[0]]));
+      expect(inPlace).toBeGreaterThan(step === 70_000 ? 30_000 : 70_000);
+    }
+  });
+
   test.each([
     { length: 17, header: [1, 0, 0, 0, 17] },
     { length: 4_294_967_295, header: [1, 255, 255, 255, 255] },
