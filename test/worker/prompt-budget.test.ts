@@ -61,7 +61,7 @@ test("where even the smallest piece takes too long, it stays that", () => {
   gap(0, 512);
   gap(1, 0);
   for (let i = 0; i < 8; i++) gap(1, budget.tokens(1));
-  expect(budget.tokens(1)).toBe(8);
+  expect(budget.tokens(1)).toBe(6);
 });
 
 test("nothing is known before a prompt was timed", () => {
