@@ -71,11 +71,11 @@ export function encodeAnswer(
   for (const [index, input] of inputs.entries()) {
     // An index of 0 is what an absent one is.
     const at = index > 0 ? [varint(2), index] : [];
-    const start = varints(...at, ...vectorStart(format, { values: 3, packed: 4 }, input.vector));
+    const start = varints([...at, ...vectorStart(format, { values: 3, packed: 4 }, input.vector)]);
     const more = tokenParts(input, format, { sparse: 5, multivector: 6 });
     parts.push(...nested(2, [object, start, bytesOf(input.vector), ...more]));
   }
-  const usage = varints(...tokens(1, promptTokens), ...tokens(2, promptTokens));
+  const usage = varints([...tokens(1, promptTokens), ...tokens(2, promptTokens)]);
   parts.push(string(3, model), ...nested(4, [usage]));
   return Buffer.concat(parts);
 }
@@ -98,7 +98,7 @@ export function encodeVectors(vectors: readonly Float32Array[]): Uint8Array {
 }
 
 function sparseParts({ indices, values }: SparseWeights): Uint8Array[] {
-  return [...nested(1, [varints(...indices)]), ...nested(2, [bytesOf(values)])];
+  return [...nested(1, [varints(indices)]), ...nested(2, [bytesOf(values)])];
 }
 
 function multivectorParts(
@@ -106,7 +106,7 @@ function multivectorParts(
   format: EmbeddingEncodingFormat,
 ): Uint8Array[] {
   const count = numbers.length / width;
-  const parts: Uint8Array[] = [varints(...tokens(1, count))];
+  const parts: Uint8Array[] = [varints(tokens(1, count))];
   if (format === EmbeddingEncodingFormat.BASE64) return [...parts, ...nested(3, [bytesOf(numbers)])];
   for (let at = 0; at < numbers.length; at += width) {
     parts.push(...nested(2, nested(1, [bytesOf(numbers.subarray(at, at + width))])));
@@ -117,7 +117,7 @@ function multivectorParts(
 /** A field of the parts' bytes: its tag and length, then they. */
 function nested(field: number, parts: readonly Uint8Array[]): Uint8Array[] {
   const length = parts.reduce((sum, part) => sum + part.length, 0);
-  return [varints(delimited(field), length), ...parts];
+  return [varints([delimited(field), length]), ...parts];
 }
 
 /** What an answer to one item of a stream holds beside the vectors. */
@@ -134,9 +134,9 @@ export function encodeItem(
 ): Uint8Array {
   return Buffer.concat([
     ...(id === "" ? [] : [string(1, id)]),
-    varints(...vectorStart(format, { values: 2, packed: 3 }, input.vector)),
+    varints(vectorStart(format, { values: 2, packed: 3 }, input.vector)),
     bytesOf(input.vector),
-    varints(...tokens(5, promptTokens)),
+    varints(tokens(5, promptTokens)),
     ...tokenParts(input, format, { sparse: 6, multivector: 7 }),
   ]);
 }
@@ -149,7 +149,7 @@ function vectorStart(
 ): number[] {
   if (format === EmbeddingEncodingFormat.BASE64) return [delimited(fields.packed), byteLength];
   const inner = [delimited(1), byteLength];
-  return [delimited(fields.values), varints(...inner).length + byteLength, ...inner];
+  return [delimited(fields.values), varints(inner).length + byteLength, ...inner];
 }
 
 /** A count's field; none where it is 0. */
@@ -166,7 +166,7 @@ const delimited = (field: number) => (field << 3) | WireType.LengthDelimited;
 const varint = (field: number) => (field << 3) | WireType.Varint;
 
 /** Numbers as Protobuf has tags, lengths and counts. A writer of its own for each would be most of a vector's time. */
-function varints(...numbers: number[]): Uint8Array {
+function varints(numbers: Iterable<number>): Uint8Array {
   const bytes: number[] = [];
   for (let rest of numbers) {
     for (; rest > 127; rest >>>= 7) bytes.push((rest & 127) | 128);

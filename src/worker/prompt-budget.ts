@@ -37,8 +37,9 @@ const firstTokens = 64;
  * A budget by time: a token of a prompt takes a tenth of a millisecond on a GPU
  * and ten on a slow processor, and a gap between tokens is noticed in
  * milliseconds. It is {@link gapMs}, or twice as long as it would be without the
- * piece where that is more: many who generate must not starve those who wait. Times are averaged over the last few steps, as positions far back
- * in a prompt take longer than the first ones.
+ * piece where that is more: many who generate must not starve those who wait.
+ * Times are averaged over the last few steps, as positions far back in a prompt
+ * take longer than the first ones.
  */
 export function createPromptBudget(): PromptBudget {
   /** Of the last steps in which some generated. */

@@ -124,9 +124,9 @@ interface PlannedRow extends DecodeRow {
 /**
  * Continuous batching over the engine's fixed pool of sequences. Each step is
  * one decode: a token of every generating sequence, or pieces of prompts within
- * the budget ({@link sharePieces}); where both wait, in turn. Tenants take turns in getting
- * sequences ({@link createFairQueue}); which one it is, decides the longest
- * common prefix.
+ * the budget ({@link sharePieces}); where both wait, in turn. Tenants take turns
+ * in getting sequences ({@link createFairQueue}); which one it is, decides the
+ * longest common prefix.
  *
  * A prefix is evaluated once: who needs it while another generation is at it,
  * of the same request or not, waits and copies the cells.
