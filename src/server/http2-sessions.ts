@@ -4,7 +4,7 @@ import type { RejectSink } from "../telemetry/rejections.ts";
 import type { ServerLimits } from "./limits.ts";
 import { createRate } from "./rate.ts";
 
-/** How long a session that was told to go may take for its GOAWAY. */
+/** How long a client may take to close the connection, once it was told to go. */
 const closingMs = 1_000;
 
 /** The receipt of a PING: the largest frame that goes out in answer to a client that only asks. */
@@ -21,11 +21,11 @@ export interface Http2Sessions {
 }
 
 export function createHttp2Sessions(limits: ServerLimits, onRejected: RejectSink): Http2Sessions {
-  const sessions = new Set<ServerHttp2Session>();
+  const sessions = new Map<ServerHttp2Session, Socket>();
 
   return {
     add(session, socket) {
-      sessions.add(session);
+      sessions.set(session, socket);
       session.once("close", () => sessions.delete(session));
       // The stream window alone leaves the connection's at 64 KiB: nodejs/node#31084.
       session.setLocalWindowSize(limits.connectionWindowBytes);
@@ -38,18 +38,28 @@ export function createHttp2Sessions(limits: ServerLimits, onRejected: RejectSink
         calmed = true;
         onRejected("http2_flood");
         // RFC 9113, section 10.5; nghttp2's own limits would say INTERNAL_ERROR.
-        session.destroy(new Error("the client floods the connection"), constants.NGHTTP2_ENHANCE_YOUR_CALM);
+        end(session, socket, new Error("the client floods the connection"), constants.NGHTTP2_ENHANCE_YOUR_CALM);
       });
-      closeWhenIdle(session, limits, () => onRejected("first_byte_timeout"));
+      closeWhenIdle(session, socket, limits, () => onRejected("first_byte_timeout"));
       closeWhenDead(session, socket, limits, () => onRejected("dead_peer"));
     },
     stop() {
-      for (const session of sessions) session.close();
+      for (const session of sessions.keys()) session.close();
     },
     destroy() {
-      for (const session of sessions) session.destroy();
+      // Not in an event of a stream: a session destroyed there loses the trailers that nghttp2 has made and Node not sent.
+      setImmediate(() => {
+        for (const [session, socket] of sessions) end(session, socket);
+      });
     },
   };
+}
+
+/** Destroys a session, and its socket too where the client doesn't close it: Node would wait for that without end. */
+function end(session: ServerHttp2Session, socket: Socket, error?: Error, code?: number): void {
+  session.destroy(error, code);
+  const timer = setTimeout(() => socket.destroy(), closingMs);
+  socket.once("close", () => clearTimeout(timer));
 }
 
 /**
@@ -78,11 +88,11 @@ function limitFloods(session: ServerHttp2Session, socket: Socket, limits: Server
 }
 
 /** Closes a session that says no SETTINGS after its preface, and later one without a stream. */
-function closeWhenIdle(session: ServerHttp2Session, limits: ServerLimits, onSilent: () => void): void {
+function closeWhenIdle(session: ServerHttp2Session, socket: Socket, limits: ServerLimits, onSilent: () => void): void {
   let streams = 0;
   let timer = setTimeout(() => {
     onSilent();
-    session.destroy();
+    end(session, socket);
   }, limits.firstByteTimeoutMs);
 
   function rest(): void {
@@ -90,7 +100,7 @@ function closeWhenIdle(session: ServerHttp2Session, limits: ServerLimits, onSile
     timer = setTimeout(() => {
       session.close();
       // It would stay for a client that takes no GOAWAY.
-      timer = setTimeout(() => session.destroy(), closingMs);
+      timer = setTimeout(() => end(session, socket), closingMs);
     }, limits.http2IdleTimeoutMs);
   }
 
@@ -118,7 +128,7 @@ function closeWhenDead(session: ServerHttp2Session, socket: Socket, limits: Serv
     if (!quiet || waiting !== undefined || session.destroyed) return;
     waiting = setTimeout(() => {
       onDead();
-      session.destroy();
+      end(session, socket);
     }, limits.http2PingTimeoutMs);
     session.ping(() => {
       clearTimeout(waiting);

@@ -136,7 +136,6 @@ describe("SIGTERM", () => {
     const rest = overRest("endless", { stream: true });
     const { hostname: host, port } = new URL(url);
     using client = grpcJsClient({ host, port: Number(port) });
-    // It takes the trailers as they come. connect-node's may lose them where the connection closes behind them.
     const grpc = grpcError(client.unary(ChatService.method.createChatCompletion, question("endless")));
     await until("they run", async () => (await modelOf(url, "endless")).in_flight === 2);
     server.process.kill("SIGTERM");

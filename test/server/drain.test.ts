@@ -4,7 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { resolve as resolvePath } from "node:path";
 import { createInterface } from "node:readline";
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ChatCompletionChunk, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { ModelEventSchema, ModelService } from "../../gen/loqui/v1/model_pb.ts";
@@ -220,6 +220,52 @@ test("watches end when nothing else is in flight", async () => {
   await end;
   expect(await error).toMatchObject({ code: 14 });
   expect(took).toBeLessThan(5_000);
+});
+
+// Node loses the trailers of a session that is destroyed while its last stream closes.
+test("a client whose GOAWAY comes while the last response ends gets its trailers too", async () => {
+  await restart(60_000);
+  const socket = connect(server.port, server.host);
+  const ends: number[] = [];
+  const read = createFrameReader((type, flags, _, stream) => {
+    if (stream === 1 && flags & flag.endStream) ends.push(type);
+    if (type !== frameType.goaway || ends.length > 0) return;
+    socket.write(frame.goaway());
+    void server.close({ force: true });
+  });
+  socket.on("data", read).on("error", () => {});
+  const headers = {
+    ":method": "POST",
+    ":scheme": "http",
+    ":authority": server.host,
+    ":path": "/loqui.v1.ChatService/CreateChatCompletion",
+    "content-type": "application/grpc",
+    te: "trailers",
+  };
+  const message = toBinary(createChatCompletion.input, create(createChatCompletion.input, chatRequest("wait")));
+  const envelope = Buffer.concat([Buffer.of(0, 0, 0, 0, message.length), message]);
+  socket.write(Buffer.concat([frame.opening(), frame.headers(1, headers), frame.data(1, envelope)]));
+  await until(() => server.contexts.length === 1);
+  await Promise.all([server.close(), once(socket, "close")]);
+  expect(ends).toEqual([frameType.headers]);
+});
+
+test("a client that never closes its side does not hold up the end", async () => {
+  const socket = connect({ port: server.port, host: server.host, allowHalfOpen: true });
+  const frames: number[] = [];
+  socket
+    .on(
+      "data",
+      createFrameReader((type) => frames.push(type)),
+    )
+    .on("error", () => {});
+  socket.write(frame.opening());
+  await until(() => frames.includes(frameType.settings));
+  const ended = once(socket, "end");
+  expect(await timed(server.close())).toBeLessThan(5_000);
+  await ended;
+  expect(frames).toContain(frameType.goaway);
+  socket.destroy();
 });
 
 test("a handler that notices nothing does not hold up the end", async () => {

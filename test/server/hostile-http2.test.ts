@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { connect as connectHttp2 } from "node:http2";
+import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
@@ -295,6 +296,16 @@ test.each<[string, Buffer]>([
   await client.closed;
   expect(client.goaway).toBe(0);
   expect(rejected).toEqual([]);
+});
+
+test("an idle connection that its client never closes is closed all the same", async () => {
+  await start({ http2IdleTimeoutMs: 50 });
+  const socket = connect({ port: server.port, host: server.host, allowHalfOpen: true });
+  socket.on("error", () => {}).resume();
+  socket.write(frame.opening());
+  await once(socket, "end");
+  await expect.poll(async () => (await server.status()).connections, { timeout: 20_000 }).toBe(0);
+  socket.destroy();
 });
 
 test.each([

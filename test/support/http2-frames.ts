@@ -39,6 +39,8 @@ export const frame = {
   /** The last of its stream. */
   data: (stream: number, payload: Buffer) => frameOf(frameType.data, flag.endStream, stream, payload),
   rstStream: (stream: number, code: number) => frameOf(frameType.rstStream, flag.none, stream, uint32(code)),
+  /** Without an error. */
+  goaway: () => frameOf(frameType.goaway, flag.none, 0, Buffer.alloc(8)),
   windowUpdate: (stream: number, increment: number) =>
     frameOf(frameType.windowUpdate, flag.none, stream, uint32(increment)),
 };
