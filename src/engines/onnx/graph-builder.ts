@@ -179,7 +179,7 @@ const activations: Readonly<
 const elementOf: Readonly<Record<WeightType, ElementType>> = { F32: "float", F16: "float16", BF16: "bfloat16" };
 
 /** ONNX's own operators, and ONNX Runtime's fused ones (onnxruntime/docs/ContribOperators.md). */
-const opsets = { "": 20, "com.microsoft": 1 } as const;
+const opsets = { "": 21, "com.microsoft": 1 } as const;
 
 /** What the weights of one file may have in bytes to be copied into the graph, where they lie in a folder of their own. */
 const maxCopiedBytes = 512 * 1024 * 1024;
@@ -336,26 +336,27 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
     return node("Sub", [node("Unsqueeze", [places, ints([0])]), node("Unsqueeze", [places, ints([1])])]);
   }
 
-  /** Rows as bytes around 128, and what each is to be multiplied with. */
-  function quantizeRows(x: Value) {
+  /** Rows of `width` numbers as bytes around 128, and what each is to be multiplied with, `[tokens, 1]`. */
+  function quantizeRows(x: Value, width: number) {
     let made = quantizedRows.get(x);
     if (made === undefined) {
-      const most = node("ReduceMax", [node("Abs", [x]), ints([1])], { keepdims: { int: 0 } });
+      const extreme = (type: "ReduceMax" | "ReduceMin") => node(type, [x, ints([1])], { keepdims: { int: 1 } });
+      const most = node("Max", [extreme("ReduceMax"), node("Neg", [extreme("ReduceMin")])]);
       // Of a row of zeros 0: what it makes of them is any bytes, which are multiplied with 0.
       const scales = node("Mul", [most, floats([1 / 127], [])]);
       // All that is quantized has a row for each token. (ONNX Runtime is slow with int8 on both sides: hence uint8, and a middle.)
       middles ??= node("Expand", [middle(), node("Shape", [scales])]);
-      const bytes = node<"uint8">("QuantizeLinear", [x, scales, middles], { axis: { int: 0 } });
-      made = { bytes, scales: node("Unsqueeze", [scales, ints([1])]) };
+      // Of one block a row: the scales needn't be turned into a list and back, which takes a node each.
+      const attributes = { axis: { int: 1 }, block_size: { int: width } };
+      made = { bytes: node<"uint8">("QuantizeLinear", [x, scales, middles], attributes), scales };
       quantizedRows.set(x, made);
     }
     return made;
   }
 
-  function quantizedLinear(x: Value, name: string, bias: Value | undefined): Value {
-    const tensor = stored.get(name);
-    if (tensor !== undefined) quantized.set(name, tensor);
-    const { bytes, scales } = quantizeRows(x);
+  function quantizedLinear(x: Value, name: string, tensor: StoredTensor, bias: Value | undefined): Value {
+    quantized.set(name, tensor);
+    const { bytes, scales } = quantizeRows(x, tensor.shape[1] ?? 1);
     const columns = node(
       "MatMulIntegerToFloat",
       [bytes, `${name}.int8`, floats([1], []), `${name}.scales`, middle()],
@@ -408,8 +409,11 @@ export function createGraphBuilder({ quantization, aloneAbove }: GraphOptions = 
     firstRow: (x) => node("Gather", [x, ints([0])], { axis: { int: 0 } }),
     linear(x, weight, bias) {
       const name = tensorNames.get(weight);
-      if (name !== undefined) matrices.add(name);
-      if (quantization !== undefined && name !== undefined) return quantizedLinear(x, name, bias);
+      const tensor = name === undefined ? undefined : stored.get(name);
+      if (name !== undefined && tensor !== undefined) {
+        matrices.add(name);
+        if (quantization !== undefined) return quantizedLinear(x, name, tensor, bias);
+      }
       return node("Gemm", bias === undefined ? [x, weight] : [x, weight, bias], { transB: { int: 1 } });
     },
     matMul: (a, b) => node("MatMul", [a, b]),

@@ -27,8 +27,9 @@ function open(bytes: Uint8Array, weights: string): Promise<InferenceSession> {
         x64quantprecision: x64QuantPrecision(),
         // From one node to the next a thread stays awake; more would take a core from others while nothing is to be done.
         intra_op: { spin_duration_us: "100" },
-        // It would put back the slow kernel that `skipLayerNorm` of graph-builder.ts leaves.
-        optimization: { disable_specified_optimizers: "SkipLayerNormFusion" },
+        // They would put back the slow kernel that `skipLayerNorm` of graph-builder.ts leaves, and one of
+        // Gelu with a bias, which takes longer than the two by themselves.
+        optimization: { disable_specified_optimizers: "SkipLayerNormFusion;BiasGeluFusion" },
       },
     },
   });

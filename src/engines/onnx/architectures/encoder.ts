@@ -110,15 +110,11 @@ export function postNormLayer(
 ): Value {
   const linear = (from: Value, name: string, inputs: number, outputs: number) =>
     graph.linear(from, weights.weight(`${name}.weight`, [outputs, inputs]), weights.weight(`${name}.bias`, [outputs]));
-  const projected = (name: string) => linear(x, name, hiddenSize, hiddenSize);
-  const attended = graph.attention(
-    projected(names.query),
-    projected(names.key),
-    projected(names.value),
-    tokens,
-    heads,
-    bias,
-  );
+  const query = linear(x, names.query, hiddenSize, hiddenSize);
+  // Without its bias, which adds the same to what a query makes of each key: softmax takes no notice.
+  const key = graph.linear(x, weights.weight(`${names.key}.weight`, [hiddenSize, hiddenSize]), undefined);
+  const value = linear(x, names.value, hiddenSize, hiddenSize);
+  const attended = graph.attention(query, key, value, tokens, heads, bias);
   const attention = linear(attended, names.attentionOutput, hiddenSize, hiddenSize);
   const middle = norm(graph, weights, names.attentionNorm, attention, x, hiddenSize, epsilon);
   const inner = graph.activation(linear(middle, names.intermediate, hiddenSize, intermediateSize), activation);
