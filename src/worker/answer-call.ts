@@ -9,7 +9,7 @@ import {
 } from "../../gen/loqui/worker/v1/worker_pb.ts";
 import { LoquiError, toLoquiError } from "../errors.ts";
 import { encodeFailure } from "./failure.ts";
-import { createFrameReader, type Frame, FrameKind, writeFrames } from "./frames.ts";
+import { createFrameReader, FrameKind, type OutgoingFrame, type Parts, writeFrames } from "./frames.ts";
 import type { CallResult, WorkerMethods } from "./method.ts";
 import type { Pace } from "./pace.ts";
 import type { WorkCounter } from "./pulse.ts";
@@ -100,9 +100,9 @@ async function answer(
 /** The frames of a call on their way out, in order. */
 interface Outbox {
   /** Frames, or what makes them when they leave. */
-  add(frames: readonly Frame[] | (() => readonly Frame[])): void;
+  add(frames: readonly OutgoingFrame[] | (() => readonly OutgoingFrame[])): void;
   /** Sends what is left and these, the last ones. */
-  close(frames: readonly Frame[]): void;
+  close(frames: readonly OutgoingFrame[]): void;
 }
 
 /** What the front may leave unread of an answer, in bytes, before the generation is ended: about a hundred thousand tokens of text. */
@@ -161,6 +161,6 @@ async function runMethod(outbox: Outbox, call: Call, methods: WorkerMethods, sig
   });
 }
 
-function messageFrame(payload: Uint8Array): Frame {
+function messageFrame(payload: Parts): OutgoingFrame {
   return { kind: FrameKind.message, payload };
 }

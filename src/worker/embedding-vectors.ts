@@ -57,15 +57,14 @@ export interface AnswerHead {
 }
 
 /**
- * A `loqui.v1.CreateEmbeddingsResponse`, encoded: each vector is copied into it
- * once, instead of becoming a list of numbers first. Numbers of the fields:
- * embedding.proto.
+ * A `loqui.v1.CreateEmbeddingsResponse`, encoded, in parts: the vectors are views
+ * between what Protobuf has before each. Numbers of the fields: embedding.proto.
  */
 export function encodeAnswer(
   inputs: readonly FinishedInput[],
   format: EmbeddingEncodingFormat,
   { model, promptTokens }: AnswerHead,
-): Uint8Array {
+): readonly Uint8Array[] {
   const object = string(1, "embedding");
   const parts: Uint8Array[] = [string(1, "list")];
   for (const [index, input] of inputs.entries()) {
@@ -77,7 +76,7 @@ export function encodeAnswer(
   }
   const usage = varints([...tokens(1, promptTokens), ...tokens(2, promptTokens)]);
   parts.push(string(3, model), ...nested(4, [usage]));
-  return Buffer.concat(parts);
+  return parts;
 }
 
 /** What belongs to an input's tokens, in fields of these numbers. */
@@ -93,8 +92,8 @@ function tokenParts(
 }
 
 /** A `loqui.v1.EmbedResponse`, encoded likewise: each vector is a field 1, a FloatVector. */
-export function encodeVectors(vectors: readonly Float32Array[]): Uint8Array {
-  return Buffer.concat(vectors.flatMap((vector) => nested(1, nested(1, [bytesOf(vector)]))));
+export function encodeVectors(vectors: readonly Float32Array[]): readonly Uint8Array[] {
+  return vectors.flatMap((vector) => nested(1, nested(1, [bytesOf(vector)])));
 }
 
 function sparseParts({ indices, values }: SparseWeights): Uint8Array[] {
@@ -126,7 +125,7 @@ export interface ItemHead {
   readonly promptTokens: number;
 }
 
-/** A `loqui.v1.StreamEmbeddingsResponse` with a vector, encoded likewise. */
+/** A `loqui.v1.StreamEmbeddingsResponse` with a vector, encoded likewise, in one piece: they are sent many at a time. */
 export function encodeItem(
   input: FinishedInput,
   format: EmbeddingEncodingFormat,

@@ -10,13 +10,25 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
+/** A frame on its way out; its payload may lie in parts. */
+export interface OutgoingFrame {
+  readonly kind: FrameKind;
+  readonly payload: Parts;
+}
+
+/** Bytes, whole or in parts that follow one another. */
+export type Parts = Uint8Array | readonly Uint8Array[];
+
 const headerBytes = 5;
 
 /** The largest payload of a frame, in bytes: more than any message may have. */
 export const maxFrameBytes = 64 * 1024 * 1024;
 
-/** Payloads from this size on are handed to the kernel as they are; smaller ones are copied together. */
+/** Payloads from this size on are handed to the kernel as they are, and read where they belong; smaller ones are copied. */
 const copyBelowBytes = 16 * 1024;
+
+/** Of those, parts below this size are copied together: each that is not costs as much as a copy. */
+const joinBelowBytes = 1024;
 
 /** Cuts a stream of bytes into frames. */
 export interface FrameReader {
@@ -76,32 +88,40 @@ export function createFrameReader(onFrame: (frame: Frame) => void, limitBytes = 
 }
 
 /** Writes frames to a stream, all of one call in one write. */
-export function writeFrames(stream: Writable, frames: readonly Frame[]): void {
-  if (frames.some(({ payload }) => payload.length >= copyBelowBytes)) {
-    stream.cork();
-    for (const frame of frames) {
-      const header = Buffer.allocUnsafe(headerBytes);
-      writeHeader(header, 0, frame);
-      stream.write(header);
-      stream.write(frame.payload);
-    }
-    stream.uncork();
+export function writeFrames(stream: Writable, frames: readonly OutgoingFrame[]): void {
+  const buffers = frames.flatMap(({ kind, payload }) => {
+    const parts = payload instanceof Uint8Array ? [payload] : payload;
+    return [headerOf(kind, bytesOf(parts)), ...parts];
+  });
+  if (bytesOf(buffers) < copyBelowBytes) {
+    stream.write(Buffer.concat(buffers));
     return;
   }
-  let size = 0;
-  for (const { payload } of frames) size += headerBytes + payload.length;
-  const buffer = Buffer.allocUnsafe(size);
-  let at = 0;
-  for (const frame of frames) {
-    at = writeHeader(buffer, at, frame);
-    buffer.set(frame.payload, at);
-    at += frame.payload.length;
-  }
-  stream.write(buffer);
+  stream.cork();
+  for (const buffer of joined(buffers)) stream.write(buffer);
+  stream.uncork();
 }
 
-function writeHeader(buffer: Buffer, at: number, { kind, payload }: Frame): number {
-  return buffer.writeUInt32BE(payload.length, buffer.writeUInt8(kind, at));
+/** The same bytes in fewer parts. */
+function* joined(parts: readonly Uint8Array[]): Generator<Uint8Array> {
+  let from = 0;
+  for (let at = 0; at <= parts.length; at += 1) {
+    const part = parts[at];
+    if (part !== undefined && part.length < joinBelowBytes) continue;
+    if (at > from) yield Buffer.concat(parts.slice(from, at));
+    if (part !== undefined) yield part;
+    from = at + 1;
+  }
+}
+
+function headerOf(kind: FrameKind, length: number): Buffer {
+  const header = Buffer.allocUnsafe(headerBytes);
+  header.writeUInt32BE(length, header.writeUInt8(kind, 0));
+  return header;
+}
+
+function bytesOf(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
 function kindOf(byte: number | undefined): FrameKind {

@@ -1,3 +1,5 @@
+import type { Parts } from "./frames.ts";
+
 /** What a method of the worker knows of the call beside its request. */
 export interface WorkerCall {
   readonly requestId: string;
@@ -29,8 +31,8 @@ export interface CallTotals {
 
 /** How a call ended. */
 export interface CallResult {
-  /** The last messages, sent together with the end. */
-  readonly last: readonly Uint8Array[];
+  /** The last messages, sent together with the end. Their bytes belong to the connection from then on. */
+  readonly last: readonly Parts[];
   /** Absent where nothing was generated. */
   readonly totals?: CallTotals;
 }

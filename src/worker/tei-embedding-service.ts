@@ -19,6 +19,7 @@ import { LoquiError } from "../errors.ts";
 import { methodName } from "../method-name.ts";
 import { inputsOf } from "./embedding-rows.ts";
 import { encodeVectors } from "./embedding-vectors.ts";
+import type { Parts } from "./frames.ts";
 import type { WorkerCall, WorkerMethod, WorkerMethods } from "./method.ts";
 import { teiTruncation } from "./tei-truncation.ts";
 import { createTextEmbedder, type EmbeddedInputs, type EmbeddingOptions } from "./text-embedder.ts";
@@ -26,7 +27,7 @@ import { readTotals } from "./totals.ts";
 
 /** An encoded response, and what its texts took. */
 interface Answer extends Pick<EmbeddedInputs, "promptTokens" | "queueMs"> {
-  readonly response: Uint8Array;
+  readonly response: Parts;
 }
 
 /** Embed, EmbedSparse and Similarity: what CreateEmbeddings does, in TEI's shapes. */

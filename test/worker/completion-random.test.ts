@@ -10,7 +10,7 @@ import { createTextDecoder, type TokenBytes } from "../../src/engines/llama/toke
 import { createCompletionMethods } from "../../src/worker/completion-service.ts";
 import { createGenerator } from "../../src/worker/generator.ts";
 import { createScheduler } from "../../src/worker/scheduler.ts";
-import { fakeCall } from "./fake-call.ts";
+import { fakeCall, lastOf } from "./fake-call.ts";
 import { eog, FakeEngine, withSeed } from "./fake-engine.ts";
 
 /** Tokens of one and of many characters, and of halves of some; the last are no text anywhere. */
@@ -149,7 +149,7 @@ test.each(Array.from({ length: 150 }, (_, index) => index + 1))("random completi
       encoded,
       fakeCall((message) => sent.push(message)),
     );
-    return [...sent, ...(result?.last ?? [])].map((message) => fromBinary(CreateCompletionResponseSchema, message));
+    return [...sent, ...lastOf(result)].map((message) => fromBinary(CreateCompletionResponseSchema, message));
   }
 
   const [whole] = await call("CreateCompletion");

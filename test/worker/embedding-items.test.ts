@@ -11,7 +11,7 @@ import type { TextEngine } from "../../src/engines/text-engine.ts";
 import { methodName } from "../../src/method-name.ts";
 import { createTextBatcher } from "../../src/worker/embedding-batches.ts";
 import { createEmbeddingMethods } from "../../src/worker/embedding-service.ts";
-import { fakeCall } from "./fake-call.ts";
+import { fakeCall, lastOf } from "./fake-call.ts";
 
 /** Numbers of a token's vector: 64 tokens have 1 MiB. */
 const width = 4096;
@@ -53,7 +53,7 @@ function setup() {
       toBinary(EmbedItemsRequestSchema, create(EmbedItemsRequestSchema, init)),
       fakeCall(() => {}),
     );
-    return (result?.last ?? []).map((bytes) => fromBinary(StreamEmbeddingsResponseSchema, bytes));
+    return lastOf(result).map((bytes) => fromBinary(StreamEmbeddingsResponseSchema, bytes));
   }
   async function createEmbeddings(lengths: readonly number[], returnMultivector: boolean) {
     const lists = lengths.map((length) => ({ ids: Array(length).fill(7) }));
@@ -67,7 +67,7 @@ function setup() {
       toBinary(CreateEmbeddingsRequestSchema, request),
       fakeCall(() => {}),
     );
-    return fromBinary(CreateEmbeddingsResponseSchema, result?.last[0] ?? new Uint8Array());
+    return fromBinary(CreateEmbeddingsResponseSchema, lastOf(result)[0] ?? new Uint8Array());
   }
   return { embedItems, createEmbeddings, counts };
 }

@@ -2,9 +2,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { PassThrough } from "node:stream";
+import { PassThrough, Writable } from "node:stream";
 import { describe, expect, test } from "vitest";
-import { createFrameReader, type Frame, FrameKind, writeFrames } from "../../src/worker/frames.ts";
+import { createFrameReader, type Frame, FrameKind, type OutgoingFrame, writeFrames } from "../../src/worker/frames.ts";
 
 const kinds = Object.values(FrameKind);
 
@@ -12,7 +12,7 @@ function frameOf(text: string, kind: FrameKind = FrameKind.message): Frame {
   return { kind, payload: Buffer.from(text) };
 }
 
-function encode(...frames: Frame[]): Buffer {
+function encode(...frames: OutgoingFrame[]): Buffer {
   const stream = new PassThrough();
   writeFrames(stream, frames);
   return stream.read() as Buffer;
@@ -114,6 +114,30 @@ describe("writing", () => {
     writeFrames(stream, [frameOf("a"), frameOf("b"), frameOf("c")]);
     stream.read();
     expect(writes).toBe(1);
+  });
+
+  test("large parts are written as they lie, those between them together", () => {
+    const [head, first, middle, second] = [[1, 2, 3], 20_000, [4], 1_024].map((part) =>
+      typeof part === "number" ? new Uint8Array(part).fill(part % 251) : Uint8Array.from(part),
+    ) as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
+    const written: Uint8Array[] = [];
+    const stream = new Writable({
+      writev(chunks, done) {
+        written.push(...chunks.map(({ chunk }) => chunk as Uint8Array));
+        done();
+      },
+    });
+    const payload = [head, middle, first, middle, middle, second];
+    writeFrames(stream, [{ kind: FrameKind.message, payload }, frameOf("end", FrameKind.complete)]);
+    expect(written.map(({ length }) => length)).toEqual([5 + 3 + 1, 20_000, 2, 1_024, 5 + 3]);
+    expect([written[1]?.buffer, written[3]?.buffer]).toEqual([first.buffer, second.buffer]);
+    const { frames, reader } = collect();
+    for (const bytes of written) reader.push(Buffer.from(bytes));
+    const whole = Buffer.concat(payload).toString();
+    expect(frames).toEqual([
+      [FrameKind.message, whole],
+      [FrameKind.complete, "end"],
+    ]);
   });
 
   test("over a real socket large payloads arrive whole", async () => {

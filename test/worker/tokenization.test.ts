@@ -6,7 +6,7 @@ import { createChatPrompts } from "../../src/worker/chat-prompt.ts";
 import { createTokenizationMethods } from "../../src/worker/tokenization.ts";
 import { type RunningLoqui, startWithScripts, usualScripts } from "../support/running-loqui.ts";
 import { transports } from "../support/transports.ts";
-import { fakeCall } from "./fake-call.ts";
+import { fakeCall, lastOf } from "./fake-call.ts";
 import { FakeEngine } from "./fake-engine.ts";
 
 const tools = [{ type: "function", function: { name: "weather", parameters: { type: "object", properties: {} } } }];
@@ -259,7 +259,7 @@ describe("calls take turns", () => {
     expect(asked).toEqual([]);
     await new Promise(setImmediate);
     expect(asked).toEqual(["a"]);
-    const [bytes] = (await first).last;
+    const [bytes] = lastOf(await first);
     expect(fromBinary(output, bytes ?? new Uint8Array())).toMatchObject({ count: 1 });
     await second;
     expect(asked).toEqual(["a", "b"]);
