@@ -32,7 +32,10 @@ function piecesOf(
       if (rest !== undefined) return first(rest);
       const chunk = await chunks.next();
       gatherWrites(response);
-      if (chunk.done === true) return chunk;
+      if (chunk.done === true) {
+        if (takeEncoded() !== undefined) throw new Error("no empty envelope came for a message that is encoded");
+        return chunk;
+      }
       const message = isEmptyEnvelope(chunk.value) ? takeEncoded() : undefined;
       if (message === undefined) return first(chunk.value);
       rest = message;
