@@ -27,7 +27,7 @@ export const maxFrameBytes = 64 * 1024 * 1024;
 /** Payloads from this size on are handed to the kernel as they are, and read where they belong; smaller ones are copied. */
 const copyBelowBytes = 16 * 1024;
 
-/** Of those, parts below this size are copied together: each that is not costs as much as a copy. */
+/** Parts of larger payloads are handed over as they are too; those below this size are copied together, which costs no more. */
 const joinBelowBytes = 1024;
 
 /** Cuts a stream of bytes into frames. */

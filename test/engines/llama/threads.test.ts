@@ -63,9 +63,12 @@ describe("choosing", () => {
     expect(await chooseThreads(fewer.context, [1, 2, 4], 512, true)).toEqual({ token: 2, batch: 2 });
   });
 
-  it("takes more that have to be started anew only where they are much faster", async () => {
-    const { context } = fakeContext({ 1: 8.2, 2: 6.7 }, { 1: 40, 2: 22 });
+  it("takes more that have to be started anew only where they are much faster, for batches where they are faster", async () => {
+    const { context } = fakeContext({ 1: 8.2, 2: 6.7 }, { 1: 40, 2: 32 });
     expect(await chooseThreads(context, [1, 2], 512, false)).toEqual({ token: 1, batch: 2 });
+    vi.restoreAllMocks();
+    const hardly = fakeContext({ 1: 8.2, 2: 6.7 }, { 1: 40, 2: 38 });
+    expect(await chooseThreads(hardly.context, [1, 2], 512, false)).toEqual({ token: 1, batch: 1 });
   });
 
   it("decodes no more tokens at a time than the context takes", async () => {
