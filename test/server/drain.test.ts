@@ -4,7 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect } from "node:net";
 import { resolve as resolvePath } from "node:path";
 import { createInterface } from "node:readline";
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, type DescMethod, toBinary } from "@bufbuild/protobuf";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type ChatCompletionChunk, ChatService } from "../../gen/loqui/v1/chat_pb.ts";
 import { ModelEventSchema, ModelService } from "../../gen/loqui/v1/model_pb.ts";
@@ -50,6 +50,20 @@ function collect(model: string, text: string) {
     call.on("error", (error) => resolve(error as unknown as { code: number; details: string }));
   });
   return { chunks, end };
+}
+
+/** What an HTTP/2 client sends that opens its connection and calls a method on stream 1, with a short message. */
+function rawCall(method: DescMethod, type: string, message: Uint8Array): Buffer {
+  const headers = {
+    ":method": "POST",
+    ":scheme": "http",
+    ":authority": server.host,
+    ":path": `/${method.parent.typeName}/${method.name}`,
+    "content-type": type,
+    te: "trailers",
+  };
+  const envelope = Buffer.concat([Buffer.of(0, 0, 0, 0, message.length), message]);
+  return Buffer.concat([frame.opening(), frame.headers(1, headers), frame.data(1, envelope)]);
 }
 
 test("nothing in flight: at once, and the port is free", async () => {
@@ -234,17 +248,8 @@ test("a client whose GOAWAY comes while the last response ends gets its trailers
     void server.close({ force: true });
   });
   socket.on("data", read).on("error", () => {});
-  const headers = {
-    ":method": "POST",
-    ":scheme": "http",
-    ":authority": server.host,
-    ":path": "/loqui.v1.ChatService/CreateChatCompletion",
-    "content-type": "application/grpc",
-    te: "trailers",
-  };
   const message = toBinary(createChatCompletion.input, create(createChatCompletion.input, chatRequest("wait")));
-  const envelope = Buffer.concat([Buffer.of(0, 0, 0, 0, message.length), message]);
-  socket.write(Buffer.concat([frame.opening(), frame.headers(1, headers), frame.data(1, envelope)]));
+  socket.write(rawCall(createChatCompletion, "application/grpc", message));
   await until(() => server.contexts.length === 1);
   await Promise.all([server.close(), once(socket, "close")]);
   expect(ends).toEqual([frameType.headers]);
@@ -297,16 +302,8 @@ describe("a stream that can't be told in time does not look complete", () => {
       if (stream === 1) frames.push([type, flags]);
     });
     socket.on("data", read).on("error", () => {});
-    const headers = {
-      ":method": "POST",
-      ":scheme": "http",
-      ":authority": server.host,
-      ":path": "/loqui.v1.ChatService/StreamChatCompletion",
-      "content-type": "application/connect+json",
-    };
     const body = JSON.stringify({ model: "stuck", messages: [{ role: "CHAT_ROLE_USER", content: { text: "x" } }] });
-    const envelope = Buffer.concat([Buffer.of(0, 0, 0, 0, body.length), Buffer.from(body)]);
-    socket.write(Buffer.concat([frame.opening(), frame.headers(1, headers), frame.data(1, envelope)]));
+    socket.write(rawCall(streamChatCompletion, "application/connect+json", Buffer.from(body)));
     await until(() => frames.length === 2);
     await Promise.all([server.close(), once(socket, "close")]);
     expect(frames).toEqual([

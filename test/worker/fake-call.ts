@@ -1,4 +1,3 @@
-import type { Parts } from "../../src/worker/frames.ts";
 import type { CallResult, WorkerCall } from "../../src/worker/method.ts";
 
 /** A call whose messages go to `take`; what is composed, at the end of the task. */
@@ -15,7 +14,5 @@ export function fakeCall(take: (message: Uint8Array) => void, signal = new Abort
 
 /** The last messages of a call, each whole. */
 export function lastOf(result: CallResult | undefined): Uint8Array[] {
-  return (result?.last ?? []).map((message: Parts) =>
-    message instanceof Uint8Array ? message : Buffer.concat(message),
-  );
+  return (result?.last ?? []).map((message) => (message instanceof Uint8Array ? message : Buffer.concat(message)));
 }
